@@ -1,0 +1,25 @@
+"""The kinds of failure that the whole pipeline tells apart.
+
+A room derives its own errors from these; what belongs here is only the distinction that decides
+what happens next: stop and ask a person, give up on this one thing, or try again later.
+"""
+
+
+class CatalogError(Exception):
+    """Every failure that this project foresees; its message names what, where and what to do."""
+
+
+class ConfigurationError(CatalogError):
+    """Settings, `stores.yaml` or a command's arguments are wrong: nothing was started."""
+
+
+class PermanentError(CatalogError):
+    """Trying again without a change somewhere else cannot help."""
+
+
+class TransientError(CatalogError):
+    """Trying again later may help."""
+
+
+class ServiceUnavailableError(TransientError):
+    """The database or Qdrant cannot be reached: the one failure an asset is retried for."""
