@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import orjson
 from sqlalchemy import (
     Connection,
     Engine,
@@ -29,6 +30,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from catalog_pipeline.catalog.schema import deployment
+from catalog_pipeline.catalog.types import json_text
 from catalog_pipeline.errors import CatalogError, ServiceUnavailableError
 
 # The newest migration; a test holds that it is the head of `migrations/versions`.
@@ -182,6 +184,7 @@ def _first_line(error: BaseException | None) -> str:
 def _postgresql_engine(url: URL) -> Engine:
     return create_engine(
         url,
+        json_serializer=json_text,
         pool_pre_ping=True,
         connect_args={"connect_timeout": _CONNECT_SECONDS, "application_name": "catalog_pipeline"},
     )
@@ -190,7 +193,12 @@ def _postgresql_engine(url: URL) -> Engine:
 def _sqlite_engine(url: URL) -> Engine:
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": _LOCK_WAIT_SECONDS})
+    engine = create_engine(
+        url,
+        json_serializer=json_text,
+        json_deserializer=orjson.loads,
+        connect_args={"timeout": _LOCK_WAIT_SECONDS},
+    )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:

@@ -1,0 +1,48 @@
+"""`import`: seconds to load the code location in a new interpreter, which must not load torch."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from benchmarks.harness import in_fresh_process
+
+LIMIT_SECONDS = 2.0
+
+
+def load() -> None:
+    """In the fresh process: import the code location and say how long it took."""
+    import json  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+    import time  # noqa: PLC0415
+
+    started = time.perf_counter()
+    import catalog_pipeline.definitions  # noqa: F401, PLC0415
+
+    seconds = time.perf_counter() - started
+    print(json.dumps({"seconds": seconds, "torch": "torch" in sys.modules}))
+
+
+def dagster_alone() -> None:
+    """In the fresh process: import Dagster, the part of it that is not ours."""
+    import json  # noqa: PLC0415
+    import time  # noqa: PLC0415
+
+    started = time.perf_counter()
+    import dagster  # noqa: F401, PLC0415
+
+    print(json.dumps({"seconds": time.perf_counter() - started}))
+
+
+def run(repeats: int) -> dict[str, Any]:
+    """The median over fresh interpreters."""
+    ours = [in_fresh_process("benchmarks.importing:load") for _ in range(repeats)]
+    base = [in_fresh_process("benchmarks.importing:dagster_alone") for _ in range(repeats)]
+    seconds = statistics.median(one["seconds"] for one in ours)
+    return {
+        "seconds": round(seconds, 3),
+        "dagster_alone_seconds": round(statistics.median(one["seconds"] for one in base), 3),
+        "torch_imported": any(one["torch"] for one in ours),
+        "limit_seconds": LIMIT_SECONDS,
+        "passed": seconds <= LIMIT_SECONDS and not any(one["torch"] for one in ours),
+    }
