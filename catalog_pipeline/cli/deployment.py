@@ -1,0 +1,58 @@
+"""What every command opens: settings, stores, database and the Dagster instance."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.errors import ConfigurationError
+from catalog_pipeline.settings import Settings
+from catalog_pipeline.stores import StoreConfig
+from catalog_pipeline.stores_file import StoresFile, load_stores
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """The database, at this code's schema."""
+    database = Database(settings.database)
+    try:
+        database.migrate()
+        yield database
+    finally:
+        database.dispose()
+
+
+def read_stores(settings: Settings) -> StoresFile:
+    """The stores of the deployment.
+
+    Raises:
+        ConfigurationError: the file is absent or wrong.
+    """
+    return load_stores(settings.stores_file)
+
+
+def pick_store(stores: StoresFile, store_id: str) -> StoreConfig:
+    """One store by its id.
+
+    Raises:
+        ConfigurationError: there is none of that id.
+    """
+    if store_id in stores.stores:
+        return stores.stores[store_id]
+    close = difflib.get_close_matches(store_id, stores.stores, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(stores.stores))}"
+    raise ConfigurationError(f"store {store_id!r} is not in {stores.path}; {hint}")
+
+
+def use_dagster_home(settings: Settings) -> None:
+    """Point Dagster at its home, made under the data folder when the environment names none."""
+    from catalog_pipeline.instance import ensure_dagster_home
+
+    os.environ["DAGSTER_HOME"] = str(ensure_dagster_home(settings, os.environ))

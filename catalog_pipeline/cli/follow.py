@@ -1,0 +1,85 @@
+"""Shows a run while it goes on, by reading the instance's event log as the UI does.
+
+It works the same for a run executed here and for one that a daemon launched.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dagster import DagsterEventType, DagsterInstance
+from dagster._core.events.log import EventLogEntry
+from rich.console import Console
+from rich.status import Status
+
+from catalog_pipeline.cli.output import printable
+
+POLL_SECONDS = 0.25
+
+
+class Follower:
+    """Prints what a run's log says, line by line, and collects each asset's metadata."""
+
+    def __init__(self, instance: DagsterInstance, console: Console) -> None:
+        """Follow runs of an instance on a console."""
+        self._instance = instance
+        self._console = console
+        self.metadata: dict[str, dict[str, Any]] = {}
+        self.failures: list[str] = []
+
+    def watch(self, run_id: str, over: threading.Event) -> None:
+        """Show the run until it is finished, or until `over` is set and all has been shown."""
+        cursor: str | None = None
+        with self._spinner() as spinner:
+            while True:
+                # Asked before the page is read, so that nothing written in between is missed.
+                ending = over.is_set() or self._is_finished(run_id)
+                page = self._instance.get_records_for_run(run_id, cursor=cursor)
+                cursor = page.cursor
+                for record in page.records:
+                    self._show(record.event_log_entry, spinner)
+                if page.has_more:
+                    continue
+                if ending:
+                    return
+                time.sleep(POLL_SECONDS)
+
+    def _is_finished(self, run_id: str) -> bool:
+        run = self._instance.get_run_by_id(run_id)
+        return run is not None and run.is_finished
+
+    def _show(self, entry: EventLogEntry, spinner: Status | None) -> None:
+        event = entry.dagster_event
+        if event is None:
+            self._say(f"  {printable(entry.user_message)}", spinner)
+            return
+        if event.event_type == DagsterEventType.STEP_START and event.step_key:
+            self._say(event.step_key, spinner, bold=True)
+        elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
+            metadata = event.step_materialization_data.materialization.metadata
+            self.metadata[event.asset_key.to_user_string()] = {
+                name: value.value for name, value in metadata.items()
+            }
+        elif event.event_type == DagsterEventType.STEP_FAILURE:
+            error = event.step_failure_data.error
+            user = event.step_failure_data.user_failure_data
+            said = user.description if user and user.description else str(error and error.message)
+            self.failures.append(f"{event.step_key}: {said.strip()}")
+
+    def _say(self, line: str, spinner: Status | None, *, bold: bool = False) -> None:
+        if spinner is not None:
+            spinner.update(line.strip())
+        else:
+            self._console.print(line, markup=False, style="bold" if bold else None)
+
+    @contextmanager
+    def _spinner(self) -> Iterator[Status | None]:
+        if not self._console.is_terminal:
+            yield None
+            return
+        with self._console.status("starting") as spinner:
+            yield spinner

@@ -1,0 +1,52 @@
+"""The `catalog` command: its groups, its exit codes, and nothing of what the commands do."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from catalog_pipeline.cli.demo import demo
+from catalog_pipeline.cli.output import EXIT_FAILED, EXIT_USAGE
+from catalog_pipeline.cli.search import search
+from catalog_pipeline.cli.status import status
+from catalog_pipeline.cli.stores import stores
+from catalog_pipeline.cli.sync import sync
+from catalog_pipeline.errors import CatalogError, ConfigurationError
+
+
+class CatalogGroup(click.Group):
+    """Turns foreseen failures into one message and the exit code that scripts can rely on."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a foreseen failure prints its message without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except ConfigurationError as error:
+            _stop(error, EXIT_USAGE)
+        except CatalogError as error:
+            _stop(error, EXIT_FAILED)
+
+
+def _stop(error: CatalogError, code: int) -> NoReturn:
+    click.echo(f"Error: {error}", err=True)
+    sys.exit(code)
+
+
+@click.group(
+    cls=CatalogGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.",
+)
+@click.version_option(importlib.metadata.version("catalog-pipeline"), prog_name="catalog")
+def main() -> None:
+    """Keep the products of many WooCommerce stores in step with one Qdrant collection.
+
+    Settings come from CATALOG_… environment variables, the stores from stores.yaml.
+    """
+
+
+for command in (demo, stores, sync, status, search):
+    main.add_command(command)

@@ -1,0 +1,179 @@
+"""Runs of `sync_store` started from a terminal, on the same instance that the UI shows.
+
+With a live daemon a run is handed to the queue, as if the UI had launched it; without one it is
+executed here. What is printed while it runs is decided in `follow.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import dagster as dg
+import psutil
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+
+from catalog_pipeline.defs.partitions import STORES
+from catalog_pipeline.errors import CatalogError
+
+JOB = "sync_store"
+# Names the process that executes a run by itself, so that its death can be noticed.
+EXECUTED_BY = "catalog/executed_by"
+UNFINISHED = [
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+Watch = Callable[[str, threading.Event], None]
+
+_QUEUE_DAEMON = "QUEUED_RUN_COORDINATOR"
+# Daemons beat every 30 seconds.
+_HEARTBEAT_SECONDS = 45
+_WAITING = {DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED}
+
+
+class LaunchError(CatalogError):
+    """The run could not be handed to the queue."""
+
+
+def register_partitions(instance: DagsterInstance, store_ids: Iterable[str]) -> None:
+    """Add the stores that the partition set does not hold yet; none is ever taken out here."""
+    missing = sorted(set(store_ids) - set(instance.get_dynamic_partitions(STORES)))
+    if missing:
+        instance.add_dynamic_partitions(STORES, missing)
+
+
+def has_live_daemon(instance: DagsterInstance) -> bool:
+    """Whether a daemon that launches queued runs was heard of within its heartbeat.
+
+    Dagster itself calls a daemon healthy for half an hour after its last sign of life; a terminal
+    must not wait that long for one that was stopped.
+    """
+    heartbeat = instance.get_daemon_heartbeats().get(_QUEUE_DAEMON)
+    return heartbeat is not None and time.time() - heartbeat.timestamp < _HEARTBEAT_SECONDS
+
+
+def end_dead_runs(instance: DagsterInstance) -> list[str]:
+    """Mark runs failed whose command line was killed, and free their slots; returns their ids.
+
+    A run executed by a command line has no worker that the daemon watches: killed, it would stay
+    STARTED for ever, keep its pool slots and block the next run of its store.
+    """
+    ended = []
+    for run in instance.get_runs(RunsFilter(statuses=UNFINISHED)):
+        owner = run.tags.get(EXECUTED_BY)
+        if owner is None or _is_running(owner):
+            continue
+        instance.report_run_failed(run, message="The command line that executed this run is gone.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        ended.append(run.run_id)
+    return ended
+
+
+def execute(
+    instance: DagsterInstance,
+    definitions: Callable[[], dg.Definitions],
+    store_id: str,
+    run_config: Mapping[str, Any],
+    watch: Watch,
+) -> DagsterRun:
+    """Run `sync_store` for one store to its end, whichever way, and return the finished run.
+
+    Args:
+        instance: where the run is recorded.
+        definitions: gives the code location; called only when the run is executed here.
+        store_id: the partition.
+        run_config: of the job.
+        watch: called with the run's id and an event; returns when the run is over or, if the event
+            is set, as soon as it has shown everything.
+    """
+    end_dead_runs(instance)
+    run_id = _queued(instance, store_id, run_config) if has_live_daemon(instance) else None
+    if run_id is not None:
+        watch(run_id, threading.Event())
+    else:
+        run_id = _executed_here(instance, definitions, store_id, run_config, watch)
+    run = instance.get_run_by_id(run_id)
+    if run is None:
+        raise LaunchError(f"run {run_id} of store {store_id} is not on the instance")
+    return run
+
+
+def _executed_here(
+    instance: DagsterInstance,
+    definitions: Callable[[], dg.Definitions],
+    store_id: str,
+    run_config: Mapping[str, Any],
+    watch: Watch,
+) -> str:
+    run_id = str(uuid4())
+    over = threading.Event()
+    watcher = threading.Thread(target=watch, args=(run_id, over), name="watch", daemon=True)
+    watcher.start()
+    try:
+        definitions().resolve_job_def(JOB).execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            partition_key=store_id,
+            run_config=_quiet(run_config),
+            tags={EXECUTED_BY: _this_process()},
+            raise_on_error=False,
+        )
+    finally:
+        over.set()
+        watcher.join()
+    return run_id
+
+
+def _queued(instance: DagsterInstance, store_id: str, run_config: Mapping[str, Any]) -> str | None:
+    """Queue the run and see it leave the queue; None when the daemon falls silent before that."""
+    run_id = str(uuid4())
+    _submit(run_id, store_id, run_config)
+    while (run := instance.get_run_by_id(run_id)) is None or run.status in _WAITING:
+        if not has_live_daemon(instance):
+            if run is not None:
+                instance.report_run_canceled(run, message="No daemon took the run.")
+            return None
+        time.sleep(1)
+    return run_id
+
+
+def _quiet(run_config: Mapping[str, Any]) -> dict[str, Any]:
+    """Dagster's own console log would stand between the lines of ours; the event log has it all."""
+    return {**run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def _submit(run_id: str, store_id: str, run_config: Mapping[str, Any]) -> None:
+    command = [
+        *(str(Path(sys.executable).with_name("dagster")), "job", "launch"),
+        *("--module-name", "catalog_pipeline.definitions", "--job", JOB, "--run-id", run_id),
+        *("--tags", json.dumps({"dagster/partition": store_id})),
+        *("--config-json", json.dumps(run_config)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LaunchError(f"the run could not be queued: {done.stderr.strip().splitlines()[-1:]}")
+
+
+def _this_process() -> str:
+    return f"{socket.gethostname()}|{os.getpid()}|{psutil.Process().create_time():.2f}"
+
+
+def _is_running(owner: str) -> bool:
+    host, pid, started = owner.split("|", 2)
+    if host != socket.gethostname():
+        return True
+    try:
+        return f"{psutil.Process(int(pid)).create_time():.2f}" == started
+    except psutil.NoSuchProcess:
+        return False

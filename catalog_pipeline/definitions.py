@@ -1,0 +1,39 @@
+"""Wires assets, jobs and resources into the code location that Dagster loads."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from catalog_pipeline.defs.automation import STAGES, sync_store
+from catalog_pipeline.defs.resources import (
+    DatabaseResource,
+    EmbedderResource,
+    FilesResource,
+    StoresResource,
+    VectorIndexResource,
+)
+
+
+def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """The code location, with other resources where a test or a command gives them.
+
+    The executor is set for the whole location: a run started from the asset graph uses the
+    implicit asset job, which would otherwise start a process for every stage.
+    """
+    return dg.Definitions(
+        assets=STAGES,
+        jobs=[sync_store],
+        executor=dg.in_process_executor,
+        resources={
+            "stores": StoresResource(),
+            "database": DatabaseResource(),
+            "files": FilesResource(),
+            "embedder": EmbedderResource(),
+            "vector_index": VectorIndexResource(),
+            **(resource_overrides or {}),
+        },
+    )
+
+
+defs = build_defs()

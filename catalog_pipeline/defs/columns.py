@@ -1,0 +1,97 @@
+"""What each column of the assets' tables means, as Dagster shows it.
+
+Types come from the schema itself; a column without a sentence here fails a test.
+"""
+
+import dagster as dg
+from sqlalchemy import Table
+
+from catalog_pipeline.catalog import schema
+
+PRODUCTS = {
+    "product_id": "UUIDv5 of store and external id; the point id of the main image.",
+    "store_id": "The store's id in stores.yaml: the partition.",
+    "external_id": "The source's id of the product.",
+    "sku": "The store's own article number; empty when it has none.",
+    "title": "The name as plain text: markup removed, entities decoded.",
+    "description": "The description as plain text.",
+    "price": "The current price, an exact decimal; empty when the store shows none.",
+    "currency": "ISO 4217 code, from the store's settings or from stores.yaml.",
+    "image_url": "The main image's address: the first of the product's images.",
+    "product_url": "The product's page in the store.",
+    "type": "The source's product type, such as simple or variable.",
+    "status": "The source's status, such as publish or draft.",
+    "visibility": "Where the store shows the product: visible, catalog, search or hidden.",
+    "categories": "The categories as the source names them.",
+    "tags": "The tags as the source names them.",
+    "in_stock": "Whether the store can sell it now, back-orders included.",
+    "on_sale": "Whether the store shows a reduced price.",
+    "created_at": "When the source says that it was created, in UTC.",
+    "updated_at": "When the source says that it was last modified, in UTC.",
+    "content_hash": "Digest of all that comes from the source; equal means untouched.",
+    "walk_id": "The archived walk that brought this content.",
+    "first_walk_id": "The archived walk that first brought the product.",
+    "left_out_by": "The rule of stores.yaml that leaves the product out; empty when wanted.",
+    "removed_by": "Why the product was removed; empty while it is live.",
+    "removed_in": "The walk that removed it.",
+}
+
+PRODUCT_IMAGES = {
+    "store_id": "The store's id in stores.yaml: the partition.",
+    "image_sha256": "SHA-256 of the picture's bytes: its identity everywhere.",
+    "gate_version": "Digest of the thresholds and of the judging code.",
+    "accepted": "Whether the picture is good enough to be embedded.",
+    "issues": "What was found wrong: issue, measured value and threshold; the first one counts.",
+    "judged_at": "When the verdict was reached, in UTC.",
+}
+
+EMBEDDINGS = {
+    "image_sha256": "SHA-256 of the picture that was embedded.",
+    "model_version": "Name, checkpoint hash and preprocessing hash of the model.",
+    "part": "The Parquet file that holds the vector.",
+    "row": "The vector's row in that file, from 0.",
+}
+
+POINTS = {
+    "collection": "The Qdrant collection behind the alias; it carries the model version.",
+    "point_id": "The point's UUID: the product's id for a main image.",
+    "store_id": "The store's id in stores.yaml: the partition, and the tenant in Qdrant.",
+    "product_id": "The product that the point stands for.",
+    "image_sha256": "The picture whose vector the point holds.",
+    "payload_hash": "Digest of the payload that Qdrant acknowledged.",
+}
+
+RAW_PRODUCTS = dg.TableSchema(
+    columns=[
+        dg.TableColumn("walk_id", "string", "Folder of the walk; sorts by time."),
+        dg.TableColumn("name", "string", "The page's file, products-000001.json.zst and on."),
+        dg.TableColumn("body", "bytes", "The answer as it came, compressed with Zstandard."),
+    ]
+)
+
+
+def column_schema(table: Table, sentences: dict[str, str]) -> dg.TableSchema:
+    """The table's columns with their types and sentences.
+
+    Raises:
+        KeyError: a column has no sentence.
+    """
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=str(column.type.compile()).lower(),
+                description=sentences[column.name],
+                constraints=dg.TableColumnConstraints(
+                    nullable=bool(column.nullable), unique=bool(column.unique)
+                ),
+            )
+            for column in table.columns
+        ]
+    )
+
+
+PRODUCTS_SCHEMA = column_schema(schema.products, PRODUCTS)
+PRODUCT_IMAGES_SCHEMA = column_schema(schema.image_verdicts, PRODUCT_IMAGES)
+EMBEDDINGS_SCHEMA = column_schema(schema.embeddings, EMBEDDINGS)
+POINTS_SCHEMA = column_schema(schema.points, POINTS)

@@ -1,0 +1,79 @@
+"""The asset of the embeddings room: a vector for each accepted picture."""
+
+from typing import Literal
+
+import dagster as dg
+from pydantic import Field
+
+from catalog_pipeline.defs.columns import EMBEDDINGS_SCHEMA
+from catalog_pipeline.defs.images import product_images
+from catalog_pipeline.defs.metadata import report_metadata
+from catalog_pipeline.defs.partitions import stores_partitions
+from catalog_pipeline.defs.products import OWNERS
+from catalog_pipeline.defs.resources import (
+    DatabaseResource,
+    EmbedderResource,
+    FilesResource,
+)
+from catalog_pipeline.defs.stage import RECONNECT, log_progress, stage
+from catalog_pipeline.embeddings.sync import embed_images
+
+
+class EmbedConfig(dg.Config):
+    """What a run may override of the settings."""
+
+    device: Literal["settings", "auto", "cpu", "cuda", "mps"] = Field(
+        default="settings", description="Where the model runs; settings means CATALOG_DEVICE."
+    )
+    precision: Literal["settings", "auto", "fp32", "bf16", "fp16"] = Field(
+        default="settings", description="Number format; settings means CATALOG_PRECISION."
+    )
+    batch_size: int = Field(
+        default=0, ge=0, le=65_536, description="Pictures at a time; 0 means CATALOG_BATCH_SIZE."
+    )
+
+
+@dg.asset(
+    deps=[product_images],
+    partitions_def=stores_partitions,
+    group_name="embeddings",
+    owners=OWNERS,
+    kinds={"pytorch", "huggingface", "parquet"},
+    tags={"stage": "embed"},
+    code_version="1",
+    pool="gpu",
+    retry_policy=RECONNECT,
+    metadata={
+        "dagster/table_name": "embeddings",
+        "dagster/uri": "embeddings/<model version>/",
+        "dagster/column_schema": EMBEDDINGS_SCHEMA,
+    },
+)
+def image_embeddings(
+    context: dg.AssetExecutionContext,
+    config: EmbedConfig,
+    database: DatabaseResource,
+    files: FilesResource,
+    embedder: EmbedderResource,
+) -> dg.MaterializeResult[None]:
+    """One vector for each accepted picture, by the configured open_clip model.
+
+    Embeds what has no vector of the current model version yet, once across all stores, and writes
+    Parquet parts of at most 10,000 L2-normalised float32 vectors under the model version. With
+    nothing owed neither the model nor torch is loaded.
+
+    **When it fails**: finished parts are kept and only the rest is embedded by the next run. A
+    model that cannot be loaded says which file is missing; set CATALOG_MODEL, or fill the cache.
+    """
+    with stage(context, database) as lease:
+        report = embed_images(
+            lease,
+            files.get(),
+            embedder.get(
+                device=None if config.device == "settings" else config.device,
+                precision=None if config.precision == "settings" else config.precision,
+                batch_size=config.batch_size or None,
+            ),
+            progress=log_progress(context, "images"),
+        )
+    return dg.MaterializeResult(metadata=report_metadata(report))

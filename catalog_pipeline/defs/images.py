@@ -1,0 +1,54 @@
+"""The asset of the images room: pictures fetched, measured and judged."""
+
+import dagster as dg
+
+from catalog_pipeline.defs.columns import PRODUCT_IMAGES_SCHEMA
+from catalog_pipeline.defs.metadata import report_metadata
+from catalog_pipeline.defs.partitions import stores_partitions
+from catalog_pipeline.defs.products import OWNERS, products
+from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, StoresResource
+from catalog_pipeline.defs.stage import RECONNECT, log_progress, stage
+from catalog_pipeline.images.sync import sync_images
+
+
+@dg.asset(
+    deps=[products],
+    partitions_def=stores_partitions,
+    group_name="images",
+    owners=OWNERS,
+    kinds={"python", "file"},
+    tags={"stage": "quality"},
+    code_version="1",
+    retry_policy=RECONNECT,
+    metadata={
+        "dagster/table_name": "image_verdicts",
+        "dagster/uri": "images/<sha256>",
+        "dagster/column_schema": PRODUCT_IMAGES_SCHEMA,
+    },
+)
+def product_images(
+    context: dg.AssetExecutionContext,
+    stores: StoresResource,
+    database: DatabaseResource,
+    files: FilesResource,
+) -> dg.MaterializeResult[None]:
+    """The pictures of the store's products, with the quality gate's verdict on each.
+
+    Fetches what is new or changed, stores the bytes under their SHA-256, decodes each picture once
+    in a worker process, records its measurements, and judges them by the store's thresholds.
+    Changed thresholds re-judge the recorded measurements; nothing is fetched again.
+
+    **When it fails**: a picture that cannot be fetched or decoded never fails the asset; it is
+    counted with its reason and tried again after 1 hour, 1 day, 7 days. Only a lost database, a
+    full disk or a wrong stores.yaml stops the stage, and the next run does the rest.
+    """
+    with stage(context, database) as lease:
+        report = sync_images(
+            lease,
+            files.get(),
+            stores.get(lease.store_id),
+            progress=log_progress(context, "images"),
+        )
+    return dg.MaterializeResult(
+        metadata={**report_metadata(report), "dagster/partition_row_count": report.accepted}
+    )

@@ -1,0 +1,120 @@
+"""The assets of the products room: the raw archive of a store's API, and the rows made from it."""
+
+import dagster as dg
+from pydantic import Field
+
+from catalog_pipeline.defs.columns import PRODUCTS_SCHEMA, RAW_PRODUCTS
+from catalog_pipeline.defs.metadata import report_metadata
+from catalog_pipeline.defs.partitions import stores_partitions
+from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, StoresResource
+from catalog_pipeline.defs.stage import RECONNECT, log_progress, stage
+from catalog_pipeline.products.archive import Archive
+from catalog_pipeline.products.http import StoreClient
+from catalog_pipeline.products.sync import sync_products
+from catalog_pipeline.products.walk import walk_store
+from catalog_pipeline.products.woocommerce import WooCommerceSource
+
+GROUP = "products"
+OWNERS = ["team:catalogue"]
+
+
+class WalkConfig(dg.Config):
+    """What a run may ask of a walk."""
+
+    sample: int = Field(
+        default=0,
+        ge=0,
+        description="Stop after this many products, to look at a new store; 0 walks all of it.",
+    )
+
+
+@dg.asset(
+    partitions_def=stores_partitions,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"woocommerce", "json"},
+    tags={"stage": "extract"},
+    code_version="1",
+    retry_policy=RECONNECT,
+    metadata={
+        "dagster/uri": "archive/<store>/<walk>/",
+        "dagster/column_schema": RAW_PRODUCTS,
+    },
+)
+def raw_products(
+    context: dg.AssetExecutionContext,
+    config: WalkConfig,
+    stores: StoresResource,
+    database: DatabaseResource,
+    files: FilesResource,
+) -> dg.MaterializeResult[None]:
+    """Every page of the store's product API, as it came, in the raw archive.
+
+    A walk reads `/wp-json/wc/v3/products` by ascending id, 100 a page, and keeps each answer
+    compressed and unchanged under `archive/<store>/<walk>/`, with a manifest that says whether the
+    walk saw everything the store announced.
+
+    **When it fails**: the message says what the store answered. `catalog stores check STORE` tells
+    a wrong key from a missing right, a wrong address and a closed API. What was archived before
+    the failure is still used; running the partition again starts a new walk.
+    """
+    with stage(context, database) as lease:
+        store = stores.get(lease.store_id)
+        archive = Archive(files.get())
+        with StoreClient(store) as client:
+            report = walk_store(
+                WooCommerceSource(store, client),
+                archive,
+                store,
+                sample=config.sample or None,
+                progress=log_progress(context, "products"),
+            )
+    return dg.MaterializeResult(
+        metadata={
+            **report_metadata(report),
+            "dagster/uri": f"{files.get()}/archive/{store.id}/{report.walk_id}",
+            "dagster/partition_row_count": report.products,
+        }
+    )
+
+
+@dg.asset(
+    deps=[raw_products],
+    partitions_def=stores_partitions,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"postgres", "sqlite", "table"},
+    tags={"stage": "transform"},
+    code_version="1",
+    retry_policy=RECONNECT,
+    metadata={
+        "dagster/table_name": "products",
+        "dagster/column_schema": PRODUCTS_SCHEMA,
+    },
+)
+def products(
+    context: dg.AssetExecutionContext,
+    stores: StoresResource,
+    database: DatabaseResource,
+    files: FilesResource,
+) -> dg.MaterializeResult[None]:
+    """One validated row for each product of the store.
+
+    Reads the archived walks that are not processed yet, validates every record, and writes the
+    rows whose content changed. A record that does not validate goes to the `quarantine` table with
+    the reason; the product's last valid row stays. Rows left out by the statuses or rules of
+    stores.yaml are kept and marked.
+
+    **When it fails**: nothing of the archive is lost; running the partition again takes up where
+    the last committed batch ended. A large `quarantined` count names its reasons in the metadata.
+    """
+    with stage(context, database) as lease:
+        report = sync_products(
+            lease,
+            Archive(files.get()),
+            stores.get(lease.store_id),
+            progress=log_progress(context, "records"),
+        )
+    return dg.MaterializeResult(
+        metadata={**report_metadata(report), "dagster/partition_row_count": report.live}
+    )

@@ -1,0 +1,111 @@
+"""The five things an asset is handed: stores, database, files, embedder and vector index.
+
+They read the settings when a run begins, never at import, and hold no configuration of their own:
+the environment is the one place for it, so no secret can end in Dagster's run storage.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.embeddings.encode import Embedder
+from catalog_pipeline.embeddings.model import ModelSpec, resolve_model
+from catalog_pipeline.errors import PermanentError
+from catalog_pipeline.files import DataFolder
+from catalog_pipeline.settings import Device, Precision, load_settings
+from catalog_pipeline.stores import StoreConfig
+from catalog_pipeline.stores_file import load_stores
+from catalog_pipeline.vectors.index import VectorIndex
+from catalog_pipeline.vectors.open import open_index
+
+
+class StoresResource(dg.ConfigurableResource[None]):
+    """The stores of `stores.yaml`, named by CATALOG_STORES_FILE."""
+
+    def get(self, store_id: str) -> StoreConfig:
+        """One store.
+
+        Raises:
+            ConfigurationError: the file is wrong.
+            PermanentError: the store is not in the file, or inactive.
+        """
+        path = load_settings().stores_file
+        store = load_stores(path).stores.get(store_id)
+        if store is None:
+            raise PermanentError(f"store {store_id} is not in {path}: add it, or pick another")
+        if not store.active:
+            raise PermanentError(f"store {store_id} is inactive in {path}")
+        return store
+
+
+class DatabaseResource(dg.ConfigurableResource[None]):
+    """Product metadata and the record of what is done: SQLite, or PostgreSQL by
+    CATALOG_DATABASE_URL.
+    """
+
+    _database: Database | None = PrivateAttr(default=None)
+
+    def get(self) -> Database:
+        """The database, brought to this code's schema on first use."""
+        if self._database is None:
+            database = Database(load_settings().database)
+            database.migrate()
+            self._database = database
+        return self._database
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Close the connections when the run ends."""
+        if self._database is not None:
+            self._database.dispose()
+
+
+class FilesResource(dg.ConfigurableResource[None]):
+    """The data folder of archive, images and vector parts, by CATALOG_DATA_DIR."""
+
+    def get(self) -> DataFolder:
+        """The folder, local or remote."""
+        return DataFolder(load_settings().data_dir)
+
+
+class EmbedderResource(dg.ConfigurableResource[None]):
+    """The GPU resource: an open_clip model by CATALOG_MODEL, on CATALOG_DEVICE.
+
+    The model is loaded when the first image must be embedded, and kept while the run lasts.
+    """
+
+    def spec(self) -> ModelSpec:
+        """The model's identity, without loading it."""
+        return resolve_model(load_settings().model)
+
+    def get(
+        self,
+        device: Device | None = None,
+        precision: Precision | None = None,
+        batch_size: int | None = None,
+    ) -> Embedder:
+        """An embedder by the settings, with what the run overrides."""
+        settings = load_settings()
+        return Embedder(
+            settings.model,
+            device=device or settings.device,
+            precision=precision or settings.precision,
+            batch_size=batch_size or settings.batch_size,
+        )
+
+
+class VectorIndexResource(dg.ConfigurableResource[None]):
+    """The Qdrant collection: Qdrant Edge, or a server by CATALOG_QDRANT_URL."""
+
+    @property
+    def alias(self) -> str:
+        """The name that readers use."""
+        return load_settings().collection
+
+    @contextmanager
+    def open(self) -> Iterator[VectorIndex]:
+        """The index, closed at the end of the block."""
+        with open_index(load_settings()) as index:
+            yield index

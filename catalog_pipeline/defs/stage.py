@@ -1,0 +1,63 @@
+"""What every asset does around its stage: hold the store, log progress, translate failures.
+
+The work itself is in the rooms; metadata is made where the asset is.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from catalog_pipeline.catalog.lease import StoreLease, hold_store
+from catalog_pipeline.defs.resources import DatabaseResource
+from catalog_pipeline.errors import CatalogError, ServiceUnavailableError
+
+Progress = Callable[[int, int], None]
+
+LOG_EVERY_SECONDS = 5.0
+
+# For a lost database or Qdrant connection alone: `stage` switches retries off for all else.
+RECONNECT = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL)
+
+
+@contextmanager
+def stage(context: dg.AssetExecutionContext, database: DatabaseResource) -> Iterator[StoreLease]:
+    """Hold the partition's store while the block runs.
+
+    Raises:
+        dagster.Failure: anything that Dagster's retries cannot mend.
+        ServiceUnavailableError: the connection was lost; the asset's retry policy applies.
+    """
+    try:
+        with hold_store(database.get(), context.partition_key, context.run.run_id) as lease:
+            yield lease
+    except ServiceUnavailableError:
+        raise
+    except CatalogError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    except dg.Failure:
+        raise
+    except Exception as error:
+        raise dg.Failure(
+            description=f"{type(error).__name__}: {error}", allow_retries=False
+        ) from error
+
+
+def log_progress(context: dg.AssetExecutionContext, things: str) -> Progress:
+    """A callback for done and total; logs every few seconds, with rate and time left."""
+    started = last = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < LOG_EVERY_SECONDS or done >= total:
+            return
+        last = now
+        rate = done / (now - started)
+        line = f"{done:,} of {total:,} {things}, {rate:,.1f} a second"
+        if rate:
+            line += f", about {(total - done) / rate:.0f} s left"
+        context.log.info(line)
+
+    return report

@@ -1,0 +1,70 @@
+"""The asset of the vectors room: the points of the Qdrant collection."""
+
+import dagster as dg
+
+from catalog_pipeline.defs.columns import POINTS_SCHEMA
+from catalog_pipeline.defs.embeddings import image_embeddings
+from catalog_pipeline.defs.metadata import report_metadata
+from catalog_pipeline.defs.partitions import stores_partitions
+from catalog_pipeline.defs.products import OWNERS
+from catalog_pipeline.defs.resources import (
+    DatabaseResource,
+    EmbedderResource,
+    FilesResource,
+    StoresResource,
+    VectorIndexResource,
+)
+from catalog_pipeline.defs.stage import RECONNECT, log_progress, stage
+from catalog_pipeline.vectors.sync import sync_points
+
+
+@dg.asset(
+    deps=[image_embeddings],
+    partitions_def=stores_partitions,
+    group_name="vectors",
+    owners=OWNERS,
+    kinds={"qdrant"},
+    tags={"stage": "load"},
+    code_version="1",
+    retry_policy=RECONNECT,
+    metadata={
+        "dagster/uri": "qdrant://<collection>",
+        "dagster/table_name": "points",
+        "dagster/column_schema": POINTS_SCHEMA,
+    },
+)
+def qdrant_points(
+    context: dg.AssetExecutionContext,
+    stores: StoresResource,
+    database: DatabaseResource,
+    files: FilesResource,
+    embedder: EmbedderResource,
+    vector_index: VectorIndexResource,
+) -> dg.MaterializeResult[None]:
+    """The store's points in the Qdrant collection: exactly those that the database says.
+
+    Upserts what is new or changed, refreshes payloads without touching vectors, and deletes what
+    has a reason to go. A product whose new picture fails for now keeps its last good point.
+
+    **When it fails**: what Qdrant acknowledged is recorded, and the next run does the rest. A
+    collection of another size, or one that belongs to another database, is refused and never
+    touched.
+    """
+    with stage(context, database) as lease, vector_index.open() as index:
+        report = sync_points(
+            lease,
+            files.get(),
+            index,
+            stores.get(lease.store_id),
+            embedder.spec(),
+            alias=vector_index.alias,
+            deployment_id=lease.database.deployment_id(),
+            progress=log_progress(context, "points"),
+        )
+    return dg.MaterializeResult(
+        metadata={
+            **report_metadata(report),
+            "dagster/partition_row_count": report.points,
+            "dagster/uri": f"qdrant://{report.collection}",
+        }
+    )

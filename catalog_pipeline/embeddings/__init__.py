@@ -1,0 +1,1 @@
+"""From accepted images to vectors: the model, the encoder, the parts on disk, and the stage."""

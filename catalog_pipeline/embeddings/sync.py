@@ -1,0 +1,189 @@
+"""The embedding stage: every accepted image of a store gets a vector by the current model.
+
+An image is embedded once, whatever stores show it. A part is written before the rows that point
+into it, so a run that dies loses at most the vectors since its last part.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+
+import numpy as np
+
+from catalog_pipeline.catalog.bulk import insert_missing
+from catalog_pipeline.catalog.lease import StoreLease
+from catalog_pipeline.catalog.schema import embeddings, models
+from catalog_pipeline.embeddings.encode import Content, Embedder, EncodedBatch, Vectors
+from catalog_pipeline.embeddings.model import ModelSpec
+from catalog_pipeline.embeddings.owed import count_accepted, count_owed, owed_images
+from catalog_pipeline.embeddings.parts import MAX_VECTORS, write_part
+from catalog_pipeline.files import DataFolder
+from catalog_pipeline.images.blobs import read_blob
+
+# A laptop embeds four images a second: two minutes are as much as a crash should cost.
+_SECONDS_PER_PART = 120.0
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class EmbeddingsReport:
+    """What one run of the stage did.
+
+    Attributes:
+        model_version: the model's.
+        dimensions: length of its vectors.
+        embedded: images that got a vector now.
+        reused: images that had one.
+        failed: images that have none, by reason; they stay owed.
+        parts: files written.
+        device: where the model ran, in words; None if nothing was owed.
+        precision: what it computed in; None if nothing was owed.
+        batch_size: images in a batch; None if nothing was owed.
+        seconds: of the whole stage.
+        load_seconds: of loading the model, part of `seconds`.
+        images_per_second: embedded images over the seconds after loading; 0 if nothing was owed.
+    """
+
+    model_version: str
+    dimensions: int
+    embedded: int
+    reused: int
+    failed: dict[str, int]
+    parts: int
+    device: str | None
+    precision: str | None
+    batch_size: int | None
+    seconds: float
+    load_seconds: float
+    images_per_second: float
+
+
+def embed_images(
+    lease: StoreLease,
+    files: DataFolder,
+    embedder: Embedder,
+    *,
+    progress: Progress | None = None,
+    seconds_per_part: float = _SECONDS_PER_PART,
+) -> EmbeddingsReport:
+    """Embed every accepted image of the lease's store that has no vector by the embedder's model.
+
+    Args:
+        lease: the right to write the store.
+        files: the data folder, with the images' bytes and the parts.
+        embedder: loads its model only if something is owed.
+        progress: called with images done and images owed after each batch.
+        seconds_per_part: a part is written at the latest after this long.
+
+    Raises:
+        CheckpointError: the model cannot be found or loaded.
+        ConfigurationError: its name or its device is wrong.
+        LeaseLostError: another writer took the store over.
+        ServiceUnavailableError: the database was lost.
+    """
+    started = time.monotonic()
+    spec = embedder.spec
+    with lease.database.read() as connection:
+        accepted = count_accepted(connection, lease.store_id)
+        owed = count_owed(connection, lease.store_id, spec.model_version)
+    writer = _PartWriter(lease, files, spec, seconds_per_part)
+    failed: Counter[str] = Counter()
+    loaded_at = started
+    if owed:
+        embedder.load()
+        loaded_at = time.monotonic()
+        done = 0
+        for batch in embedder.encode(_contents(lease, files, spec.model_version)):
+            writer.add(batch)
+            failed.update(batch.refused.values())
+            done += len(batch.keys) + len(batch.refused)
+            if progress is not None:
+                progress(done, owed)
+        writer.flush()
+    ended = time.monotonic()
+    model = embedder.loaded if owed else None
+    return EmbeddingsReport(
+        model_version=spec.model_version,
+        dimensions=spec.dimensions,
+        embedded=writer.embedded,
+        reused=accepted - owed,
+        failed=dict(failed),
+        parts=writer.parts,
+        device=model.device_name if model else None,
+        precision=model.precision if model else None,
+        batch_size=model.batch_size if model else None,
+        seconds=ended - started,
+        load_seconds=loaded_at - started if owed else 0.0,
+        images_per_second=writer.embedded / max(ended - loaded_at, 1e-9) if owed else 0.0,
+    )
+
+
+def _contents(
+    lease: StoreLease, files: DataFolder, model_version: str
+) -> Iterator[tuple[str, Content]]:
+    for sha in owed_images(lease.database, lease.store_id, model_version):
+        yield sha, partial(read_blob, files, sha)
+
+
+@dataclass
+class _PartWriter:
+    """Gathers vectors and writes them as parts, each with its rows recorded right after."""
+
+    lease: StoreLease
+    files: DataFolder
+    spec: ModelSpec
+    seconds_per_part: float
+    embedded: int = 0
+    parts: int = 0
+    _shas: list[str] = field(default_factory=list)
+    _vectors: list[Vectors] = field(default_factory=list)
+    _since: float = field(default_factory=time.monotonic)
+
+    def add(self, batch: EncodedBatch) -> None:
+        for start in range(0, len(batch.keys), MAX_VECTORS):
+            keys = batch.keys[start : start + MAX_VECTORS]
+            if len(self._shas) + len(keys) > MAX_VECTORS:
+                self.flush()
+            self._shas += keys
+            self._vectors.append(batch.vectors[start : start + MAX_VECTORS])
+        if time.monotonic() - self._since >= self.seconds_per_part:
+            self.flush()
+
+    def flush(self) -> None:
+        self._since = time.monotonic()
+        if not self._shas:
+            return
+        part = write_part(
+            self.files, self.spec.model_version, self._shas, np.concatenate(self._vectors)
+        )
+        rows = [
+            {
+                "image_sha256": sha,
+                "model_version": self.spec.model_version,
+                "part": part,
+                "row": row,
+            }
+            for row, sha in enumerate(self._shas)
+        ]
+        with self.lease.write() as connection:
+            insert_missing(connection, models, [self._model_row()])
+            insert_missing(connection, embeddings, rows)
+        self.embedded += len(self._shas)
+        self.parts += 1
+        self._shas, self._vectors = [], []
+
+    def _model_row(self) -> dict[str, object]:
+        return {
+            "model_version": self.spec.model_version,
+            "name": self.spec.name,
+            "checkpoint_hash": self.spec.checkpoint_hash,
+            "preprocessing_hash": self.spec.preprocessing_hash,
+            "dimensions": self.spec.dimensions,
+            "created_at": datetime.now(UTC),
+        }

@@ -1,0 +1,336 @@
+"""What the images stage has still to do for a store, asked of the tables in pages.
+
+Every question is answered from what is wanted and what is recorded as done. Doing it, and recording
+it, is `sync.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import BigInteger, Connection, Select, and_, cast, func, or_, select
+from sqlalchemy.sql.selectable import Subquery
+
+from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.queries import is_live, main_images
+from catalog_pipeline.catalog.schema import image_attempts, image_verdicts, images, products
+from catalog_pipeline.images.download import (
+    PRIVATE_ADDRESS,
+    allowed_ports,
+    refused_port,
+    too_many_bytes,
+)
+from catalog_pipeline.images.measure import DECODER, Measurements
+from catalog_pipeline.images.quality import Issue, names_placeholder
+from catalog_pipeline.stores import StoreConfig
+
+# Rows of a few hundred bytes; each page joins the store's images anew, so not too few.
+_PAGE = 2_000
+_PIXEL_LIMIT = images.c.measurements["pixel_limit"].as_integer()
+# A header may announce more pixels than an INTEGER holds.
+_PIXELS = cast(images.c.width, BigInteger) * cast(images.c.height, BigInteger)
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class OwedFetch:
+    """A URL to ask, and what its last attempt left."""
+
+    url: str
+    image_id: str
+    modified_at: datetime | None
+    etag: str | None
+    last_modified: str | None
+    image_sha256: str | None
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedImage:
+    """An image whose verdict is missing or may have changed, with the verdict that there is."""
+
+    image_sha256: str
+    measurements: Measurements
+    gate_version: str | None
+    issues: list[dict[str, Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a store's wanted images stand, in distinct URLs.
+
+    Each is waiting, gone, refused, failed or has a verdict. Those refused or failed for which an
+    earlier picture still stands have its verdict too and are counted as `stale`. `rejected` counts
+    by the first issue of the verdict, `refused` and `failed` by the reason of the last attempt.
+    """
+
+    wanted: int
+    waiting: int
+    accepted: int
+    rejected: dict[str, int]
+    gone: int
+    refused: dict[str, int]
+    failed: dict[str, int]
+    stale: int
+    products_without_image: int
+
+
+def count_fetches(connection: Connection, store: StoreConfig, now: datetime) -> int:
+    """How many URLs `owed_fetches` would give."""
+    owed = _owed_fetches(store, now).subquery()
+    return connection.scalar(select(func.count()).select_from(owed)) or 0
+
+
+def owed_fetches(database: Database, store: StoreConfig, now: datetime) -> Iterator[OwedFetch]:
+    """Wanted URLs never asked, changed at the source, due again, or freed by a new setting."""
+    statement = _owed_fetches(store, now).limit(_PAGE)
+
+    def page(connection: Connection, after: str) -> list[OwedFetch]:
+        found = connection.execute(statement.where(statement.selected_columns.url > after))
+        return [OwedFetch(*row) for row in found]
+
+    return _pages(database, page, lambda row: row.url)
+
+
+def owed_measurements(database: Database, store: StoreConfig) -> Iterator[str]:
+    """Stored images that another decoder measured, or that a lower pixel limit left undecoded."""
+    wanted = _wanted_images(store.id)
+    statement = (
+        select(images.c.image_sha256)
+        .join(wanted, wanted.c.image_sha256 == images.c.image_sha256)
+        .where(
+            or_(
+                images.c.decoder != DECODER,
+                and_(
+                    store.quality.max_pixels > _PIXEL_LIMIT,
+                    store.quality.max_pixels >= _PIXELS,
+                ),
+            )
+        )
+        .order_by(images.c.image_sha256)
+        .limit(_PAGE)
+    )
+
+    def page(connection: Connection, after: str) -> list[str]:
+        return list(connection.scalars(statement.where(images.c.image_sha256 > after)))
+
+    return _pages(database, page, lambda sha256: sha256)
+
+
+def is_measured(connection: Connection, sha256: str, max_pixels: int) -> bool:
+    """Whether decoding these bytes again would teach nothing."""
+    row = connection.execute(
+        select(_PIXEL_LIMIT, _PIXELS).where(
+            images.c.image_sha256 == sha256, images.c.decoder == DECODER
+        )
+    ).one_or_none()
+    if row is None:
+        return False
+    limit, pixels = row
+    return limit is None or pixels > max_pixels or limit >= max_pixels
+
+
+def owed_verdicts(
+    database: Database, store: StoreConfig, gate: str, placeholders: frozenset[str]
+) -> Iterator[list[JudgedImage]]:
+    """Pages of wanted images without a verdict of this gate, or taken for the placeholder since."""
+    wanted = _wanted_images(store.id)
+    statement = (
+        select(
+            images.c.image_sha256,
+            images.c.measurements,
+            image_verdicts.c.gate_version,
+            image_verdicts.c.issues,
+        )
+        .join(wanted, wanted.c.image_sha256 == images.c.image_sha256)
+        .outerjoin(
+            image_verdicts,
+            and_(
+                image_verdicts.c.store_id == store.id,
+                image_verdicts.c.image_sha256 == images.c.image_sha256,
+            ),
+        )
+        .where(
+            or_(
+                image_verdicts.c.gate_version.is_distinct_from(gate),
+                images.c.image_sha256.in_(sorted(placeholders)),
+            )
+        )
+        .order_by(images.c.image_sha256)
+        .limit(_PAGE)
+    )
+    after = ""
+    while True:
+        with database.read() as connection:
+            rows = connection.execute(statement.where(images.c.image_sha256 > after)).all()
+        if not rows:
+            return
+        after = rows[-1].image_sha256
+        yield [
+            JudgedImage(sha256, Measurements.from_json(values), version, issues)
+            for sha256, values, version, issues in rows
+            if version != gate
+            or Issue.PLACEHOLDER not in [issue["issue"] for issue in issues or []]
+        ]
+
+
+def placeholder_images(connection: Connection, store_id: str) -> frozenset[str]:
+    """The contents that the store has ever served as its placeholder."""
+    found = connection.execute(
+        select(image_attempts.c.url, image_attempts.c.image_id, image_attempts.c.image_sha256)
+        .where(
+            image_attempts.c.store_id == store_id,
+            image_attempts.c.image_sha256.is_not(None),
+            image_attempts.c.url.icontains("placeholder"),
+        )
+        .distinct()
+    )
+    return frozenset(sha256 for url, image_id, sha256 in found if names_placeholder(url, image_id))
+
+
+def standing(connection: Connection, store: StoreConfig) -> Standing:
+    """Count how the store's wanted images stand."""
+    wanted = _wanted_urls(store.id)
+    each = (
+        select(
+            image_attempts.c.outcome,
+            image_attempts.c.reason,
+            image_attempts.c.image_sha256.is_not(None).label("has_content"),
+            image_verdicts.c.accepted,
+            image_verdicts.c.issues[(0, "issue")].as_string().label("issue"),
+        )
+        .select_from(wanted)
+        .outerjoin(
+            image_attempts,
+            and_(image_attempts.c.store_id == store.id, image_attempts.c.url == wanted.c.url),
+        )
+        .outerjoin(
+            image_verdicts,
+            and_(
+                image_verdicts.c.store_id == store.id,
+                image_verdicts.c.image_sha256 == image_attempts.c.image_sha256,
+            ),
+        )
+        .subquery()
+    )
+    counts = connection.execute(select(*each.c, func.count()).group_by(*each.c)).all()
+    live = select(func.count()).where(products.c.store_id == store.id, is_live())
+    with_image = select(func.count()).select_from(main_images(store.id).subquery())
+    total = (connection.scalar(live) or 0) - (connection.scalar(with_image) or 0)
+    return _standing(counts, products_without_image=total)
+
+
+def _standing(counts: Any, *, products_without_image: int) -> Standing:
+    wanted = waiting = accepted = gone = stale = 0
+    rejected: dict[str, int] = {}
+    refused: dict[str, int] = {}
+    failed: dict[str, int] = {}
+    for outcome, reason, has_content, is_accepted, issue, number in counts:
+        wanted += number
+        if outcome is None:
+            waiting += number
+        elif outcome == "gone":
+            gone += number
+        elif reason is not None and reason.startswith(Issue.TOO_MANY_BYTES):
+            _add(rejected, Issue.TOO_MANY_BYTES, number)
+        elif outcome in ("refused", "failed"):
+            _add(refused if outcome == "refused" else failed, reason, number)
+            stale += number if has_content else 0
+        if has_content and is_accepted:
+            accepted += number
+        elif has_content and is_accepted is not None:
+            _add(rejected, issue, number)
+    return Standing(
+        wanted, waiting, accepted, rejected, gone, refused, failed, stale, products_without_image
+    )
+
+
+def _add(counts: dict[str, int], reason: str, number: int) -> None:
+    counts[str(reason)] = counts.get(str(reason), 0) + number
+
+
+def _wanted_urls(store_id: str) -> Subquery:
+    """One row for each distinct URL; where products disagree on it, the same one always speaks."""
+    shown = main_images(store_id).subquery()
+    return (
+        select(
+            shown.c.url,
+            func.min(shown.c.image_id).label("image_id"),
+            func.max(shown.c.modified_at).label("modified_at"),
+        )
+        .group_by(shown.c.url)
+        .subquery()
+    )
+
+
+def _wanted_images(store_id: str) -> Subquery:
+    shown = main_images(store_id).subquery()
+    return (
+        select(image_attempts.c.image_sha256)
+        .distinct()
+        .join(
+            shown,
+            and_(image_attempts.c.store_id == store_id, image_attempts.c.url == shown.c.url),
+        )
+        .where(image_attempts.c.image_sha256.is_not(None))
+        .subquery()
+    )
+
+
+def _owed_fetches(store: StoreConfig, now: datetime) -> Select[Any]:
+    wanted = _wanted_urls(store.id)
+    last = image_attempts.c
+    freed = [
+        last.reason.in_([refused_port(port) for port in sorted(allowed_ports(store))]),
+        and_(
+            last.reason.startswith(Issue.TOO_MANY_BYTES.value),
+            last.reason != too_many_bytes(store.quality.max_bytes),
+        ),
+    ]
+    if store.allow_private_addresses:
+        freed.append(last.reason == PRIVATE_ADDRESS)
+    return (
+        select(
+            wanted.c.url,
+            wanted.c.image_id,
+            wanted.c.modified_at,
+            last.etag,
+            last.last_modified,
+            last.image_sha256,
+            func.coalesce(last.failures, 0),
+        )
+        .outerjoin(
+            image_attempts,
+            and_(last.store_id == store.id, last.url == wanted.c.url),
+        )
+        .where(
+            or_(
+                last.url.is_(None),
+                last.image_id.is_distinct_from(wanted.c.image_id),
+                last.modified_at.is_distinct_from(wanted.c.modified_at),
+                last.next_attempt_at <= now,
+                *freed,
+            )
+        )
+        .order_by(wanted.c.url)
+    )
+
+
+def _pages(
+    database: Database,
+    page: Callable[[Connection, str], list[Row]],
+    key: Callable[[Row], str],
+) -> Iterator[Row]:
+    """Rows page by page, each in a short read transaction of its own."""
+    after = ""
+    while True:
+        with database.read() as connection:
+            rows = page(connection, after)
+        if not rows:
+            return
+        yield from rows
+        after = key(rows[-1])

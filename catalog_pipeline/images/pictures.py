@@ -1,0 +1,109 @@
+"""Unknown bytes as a Pillow image: what counts as a picture, and how it becomes RGB.
+
+The format is told from the content, never from a name or a header. Nothing here limits memory or
+time; for bytes that nothing has vouched for, use `decode.py`.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+from PIL import ExifTags, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin
+from PIL import WebPImagePlugin as WebpImagePlugin
+
+from catalog_pipeline.errors import PermanentError
+
+# The plug-ins themselves, not `Image.open`: what a format is stays decided by `picture_format`, a
+# phone's MPO is read as the JPEG that it begins with, and the size can be looked at before any
+# limit is applied.
+_PLUGINS: Final[dict[str, type[ImageFile.ImageFile]]] = {
+    "jpeg": JpegImagePlugin.JpegImageFile,
+    "png": PngImagePlugin.PngImageFile,
+    "webp": WebpImagePlugin.WebPImageFile,
+    "gif": GifImagePlugin.GifImageFile,
+}
+_TRANSPOSE: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIXTEEN_BIT_MODES: Final = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})
+
+
+class UnreadablePictureError(PermanentError):
+    """The bytes are not a picture that can be decoded."""
+
+
+def picture_format(content: bytes) -> str | None:
+    """The supported format that the bytes claim to be in: jpeg, png, webp or gif."""
+    if content.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "webp"
+    if content.startswith((b"GIF87a", b"GIF89a")):
+        return "gif"
+    return None
+
+
+def open_picture(content: bytes, picture: str) -> ImageFile.ImageFile:
+    """Read the header only.
+
+    Args:
+        content: the whole file.
+        picture: its format as `picture_format` gave it.
+
+    Raises:
+        Exception: whatever Pillow raises for a broken header.
+    """
+    return _PLUGINS[picture](io.BytesIO(content))
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 where it is absent or unreadable."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001 - metadata is the stranger's, and no reason to lose the picture
+        return 1
+    return value if isinstance(value, int) and value in _TRANSPOSE else 1
+
+
+def flattened(image: Image.Image) -> Image.Image:
+    """The image as L or RGB: transparency on white, 16 bits as 8, palettes and CMYK resolved."""
+    if image.mode in _SIXTEEN_BIT_MODES:
+        # A plain conversion would clip everything above 255 to white.
+        image = image.point(lambda value: value * (1 / 256)).convert("L")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        canvas = Image.new("RGB", image.size, (255, 255, 255))
+        canvas.paste(layer, mask=layer.getchannel("A"))
+        return canvas
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
+
+
+def load_rgb(content: bytes) -> Image.Image:
+    """An accepted picture, upright and in RGB at full size; safe to call from many threads.
+
+    Raises:
+        UnreadablePictureError: it cannot be decoded, which an accepted picture can.
+    """
+    picture = picture_format(content)
+    if picture is None:
+        raise UnreadablePictureError("the bytes are in no supported picture format")
+    try:
+        with open_picture(content, picture) as opened:
+            opened.load()
+            turn = _TRANSPOSE.get(orientation(opened))
+            image = flattened(opened)
+            if turn is not None:
+                image = image.transpose(turn)
+            # A copy where nothing was converted: the opened file is closed on leaving.
+            return image.convert("RGB")
+    except Exception as error:
+        raise UnreadablePictureError(f"the {picture} cannot be decoded: {error}") from error

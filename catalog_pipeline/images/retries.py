@@ -1,0 +1,73 @@
+"""When to ask again: pauses between the attempts of one URL, and hosts that have stopped answering.
+
+Which answers deserve another attempt is decided in `download.py`.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from tenacity import RetryCallState
+
+BACKOFF_SECONDS = (1.0, 2.0, 4.0, 8.0)
+MAX_RETRY_AFTER_SECONDS = 120.0
+# So many pictures of a host in a row that all retries could not get: the rest are left for later.
+HOST_GIVEN_UP_AFTER = 10
+
+
+class TryAgainError(Exception):
+    """An attempt failed in a way that another attempt may not."""
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+def retry_after(value: bytes) -> float | None:
+    """Seconds to wait by a Retry-After header, capped; None for an absent or nonsensical one."""
+    text = value.decode("latin-1").strip()
+    if text.isascii() and text.isdigit():
+        # Longer numbers than any cap are not worth converting.
+        return min(float(text[:9]), MAX_RETRY_AFTER_SECONDS)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    seconds = (moment - datetime.now(UTC)).total_seconds()
+    return min(seconds, MAX_RETRY_AFTER_SECONDS) if seconds > 0 else None
+
+
+def pause_before_next(state: RetryCallState) -> float:
+    """Seconds until the next attempt: what the server asked for, or else growing ones."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, TryAgainError) else None
+    if asked is not None:
+        return asked
+    # Asked once more after the last attempt, for a pause that is not made.
+    return BACKOFF_SECONDS[min(state.attempt_number, len(BACKOFF_SECONDS)) - 1]
+
+
+class HostWatch:
+    """Counts, per host, the pictures in a row that failed with all their retries."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failures: dict[str, int] = {}
+
+    def has_given_up(self, host: str) -> bool:
+        """Whether the host is to be left alone for the rest of the run."""
+        with self._lock:
+            return self._failures.get(host, 0) >= HOST_GIVEN_UP_AFTER
+
+    def record(self, host: str, *, failed: bool) -> None:
+        """Count a failure, or begin anew after an answer of any kind."""
+        with self._lock:
+            if failed:
+                self._failures[host] = self._failures.get(host, 0) + 1
+            else:
+                self._failures.pop(host, None)

@@ -1,0 +1,312 @@
+"""The images stage: fetch what is owed, keep the bytes, measure them once, judge them.
+
+Order of writes: blob, then the image's measurements and the attempt in one transaction, then the
+verdict. A stage that dies anywhere does the rest the next time and nothing twice. Requests are made
+in `download.py`, decoding in `decode.py`; which questions make work owed is in `owed.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import delete
+
+from catalog_pipeline.catalog.bulk import insert_missing, upsert
+from catalog_pipeline.catalog.lease import StoreLease
+from catalog_pipeline.catalog.schema import gates, image_attempts, image_verdicts, images
+from catalog_pipeline.files import DataFolder
+from catalog_pipeline.images.blobs import has_blob, read_blob, write_blob
+from catalog_pipeline.images.decode import Decoder
+from catalog_pipeline.images.download import Download, Downloader
+from catalog_pipeline.images.measure import Measurements
+from catalog_pipeline.images.owed import (
+    OwedFetch,
+    count_fetches,
+    is_measured,
+    owed_fetches,
+    owed_measurements,
+    owed_verdicts,
+    placeholder_images,
+    standing,
+)
+from catalog_pipeline.images.quality import gate_version, judge
+from catalog_pipeline.images.records import Fetched, attempt_row, image_row
+from catalog_pipeline.images.streams import batches, workers
+from catalog_pipeline.stores import StoreConfig
+
+Progress = Callable[[int, int], None]
+
+# Images recorded in one transaction: what a crash makes the next run fetch again, at most.
+_BATCH = 64
+_BATCH_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class ImagesReport:
+    """What one run did, and how the store's wanted images stand after it, in distinct URLs.
+
+    Of the run: `fetched` pictures of `bytes`, `unchanged` ones (304), `postponed` ones whose host
+    stopped answering, `remeasured` and `judged` ones, `requests`, `retries` (attempts after a
+    URL's first), `seconds`. All else is the `Standing` of `owed.py`.
+    """
+
+    store_id: str
+    gate_version: str
+    wanted: int
+    waiting: int
+    accepted: int
+    rejected: dict[str, int]
+    gone: int
+    refused: dict[str, int]
+    failed: dict[str, int]
+    stale: int
+    products_without_image: int
+    fetched: int
+    unchanged: int
+    postponed: int
+    remeasured: int
+    judged: int
+    bytes: int
+    requests: int
+    retries: int
+    seconds: float
+
+
+class _StoppedError(Exception):
+    """A thread was waiting between attempts when the stage gave up."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    fetched: int = 0
+    unchanged: int = 0
+    postponed: int = 0
+    remeasured: int = 0
+    judged: int = 0
+    bytes: int = 0
+    requests: int = 0
+    retries: int = 0
+
+    def add(self, found: Fetched) -> None:
+        self.fetched += found.download.outcome == "fetched"
+        self.unchanged += found.download.outcome == "unchanged"
+        self.postponed += found.download.outcome == "postponed"
+        self.bytes += found.size
+        self.requests += found.download.requests
+        self.retries += found.download.retries
+
+
+def sync_images(
+    lease: StoreLease,
+    files: DataFolder,
+    store: StoreConfig,
+    *,
+    decoder: Decoder | None = None,
+    progress: Progress | None = None,
+    sleep: Callable[[float], None] | None = None,
+) -> ImagesReport:
+    """Bring a store's images up to what its products want and its gate says.
+
+    Args:
+        lease: the right to write the store.
+        files: where the bytes are kept.
+        store: what to want of whom.
+        decoder: the processes that decode, made for at least the store's `max_pixels`; a pool of
+            this call's own if there is none.
+        progress: called with URLs asked and URLs owed.
+        sleep: waits between attempts of one URL.
+
+    Raises:
+        LeaseLostError: another writer has taken the store over.
+        ServiceUnavailableError: the database was lost.
+        DecoderUnavailableError: no worker process can be started.
+        ConfigurationError: the store's `ca_file` cannot be used.
+        OSError: the data folder cannot be written.
+    """
+    began = time.monotonic()
+    gate = gate_version(store.quality)
+    tally = _Tally()
+    with _decoding(decoder, store) as decoding:
+        stage = _Stage(lease, files, store, decoding, tally)
+        stage.remeasure()
+        stage.fetch(progress, sleep)
+        stage.judge(gate)
+    with lease.database.read() as connection:
+        stands = standing(connection, store)
+    return ImagesReport(
+        store_id=store.id,
+        gate_version=gate,
+        seconds=round(time.monotonic() - began, 3),
+        **dataclasses.asdict(stands),
+        **dataclasses.asdict(tally),
+    )
+
+
+@contextmanager
+def _decoding(decoder: Decoder | None, store: StoreConfig) -> Iterator[Decoder]:
+    if decoder is not None:
+        yield decoder
+        return
+    with Decoder(max_pixels=store.quality.max_pixels) as own:
+        yield own
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """The collaborators of one run over one store."""
+
+    lease: StoreLease
+    files: DataFolder
+    store: StoreConfig
+    decoder: Decoder
+    tally: _Tally
+
+    def remeasure(self) -> None:
+        """Measure stored bytes again that another decoder measured or a limit kept undecoded."""
+
+        def work(sha256: str) -> tuple[str, Measurements | None]:
+            try:
+                content = read_blob(self.files, sha256)
+            except FileNotFoundError:
+                return sha256, None
+            return sha256, self.decoder.measure(content, self.store.quality.max_pixels)
+
+        owed = owed_measurements(self.lease.database, self.store)
+        with workers(self.store.connections) as threads:
+            for batch in batches(threads.map(work, owed), _BATCH, _BATCH_SECONDS):
+                lost = [sha256 for sha256, found in batch if found is None]
+                rows = [image_row(sha256, found) for sha256, found in batch if found]
+                with self.lease.write() as connection:
+                    upsert(connection, images, rows)
+                    if lost:
+                        # Without an attempt they are fetched anew.
+                        connection.execute(
+                            delete(image_attempts).where(
+                                image_attempts.c.store_id == self.store.id,
+                                image_attempts.c.image_sha256.in_(lost),
+                            )
+                        )
+                self.tally.remeasured += len(rows)
+
+    def fetch(self, progress: Progress | None, sleep: Callable[[float], None] | None) -> None:
+        """Ask every owed URL and record what came of it."""
+        database = self.lease.database
+        now = datetime.now(UTC)
+        with database.read() as connection:
+            total = count_fetches(connection, self.store, now)
+        if not total:
+            return
+
+        def pause(seconds: float) -> None:
+            if threads.stopped.wait(seconds):
+                raise _StoppedError
+
+        def work(owed: OwedFetch) -> Fetched:
+            return self._fetch_one(downloader, owed)
+
+        done = 0
+        with (
+            Downloader(self.store, sleep=sleep or pause) as downloader,
+            workers(self.store.connections) as threads,
+        ):
+            found = threads.map(work, owed_fetches(database, self.store, now))
+            for batch in batches(found, _BATCH, _BATCH_SECONDS):
+                self._record(batch)
+                done += len(batch)
+                if progress is not None:
+                    progress(done, max(done, total))
+
+    def judge(self, gate: str) -> None:
+        """Give a verdict of this gate to every wanted image that has none."""
+        with self.lease.database.read() as connection:
+            placeholders = placeholder_images(connection, self.store.id)
+        recorded = False
+        for page in owed_verdicts(self.lease.database, self.store, gate, placeholders):
+            now = datetime.now(UTC)
+            rows = []
+            for image in page:
+                verdict = judge(
+                    image.measurements,
+                    self.store.quality,
+                    is_placeholder=image.image_sha256 in placeholders,
+                )
+                rows.append(
+                    {
+                        "store_id": self.store.id,
+                        "image_sha256": image.image_sha256,
+                        "gate_version": gate,
+                        "accepted": verdict.accepted,
+                        "issues": list(verdict.issues),
+                        "judged_at": now,
+                    }
+                )
+            if not rows:
+                continue
+            with self.lease.write() as connection:
+                if not recorded:
+                    thresholds = self.store.quality.model_dump(mode="json")
+                    insert_missing(
+                        connection,
+                        gates,
+                        [{"gate_version": gate, "thresholds": thresholds, "created_at": now}],
+                    )
+                    recorded = True
+                upsert(connection, image_verdicts, rows)
+            self.tally.judged += len(rows)
+
+    def _fetch_one(self, downloader: Downloader, owed: OwedFetch) -> Fetched:
+        # An answer 304 is of use only while the bytes that it vouches for are here.
+        known = owed.image_sha256 is not None and has_blob(self.files, owed.image_sha256)
+        download = downloader.fetch(
+            owed.url,
+            etag=owed.etag if known else None,
+            last_modified=owed.last_modified if known else None,
+        )
+        content = download.content
+        if content is None:
+            return Fetched(owed, download)
+        sha256 = write_blob(self.files, content)
+        limit = self.store.quality.max_pixels
+        with self.lease.database.read() as connection:
+            measured = is_measured(connection, sha256, limit)
+        return Fetched(
+            owed,
+            _without_content(download),
+            sha256,
+            len(content),
+            None if measured else self.decoder.measure(content, limit),
+        )
+
+    def _record(self, batch: list[Fetched]) -> None:
+        now = datetime.now(UTC)
+        # By key: the same content may have come from several URLs.
+        measured = {
+            found.image_sha256: image_row(found.image_sha256, found.measurements)
+            for found in batch
+            if found.image_sha256 and found.measurements
+        }
+        attempts = [
+            attempt_row(self.store, found, now)
+            for found in batch
+            if found.download.outcome != "postponed"
+        ]
+        with self.lease.write() as connection:
+            upsert(connection, images, list(measured.values()))
+            upsert(connection, image_attempts, attempts)
+        for found in batch:
+            self.tally.add(found)
+
+
+def _without_content(download: Download) -> Download:
+    return Download(
+        download.outcome,
+        etag=download.etag,
+        last_modified=download.last_modified,
+        requests=download.requests,
+        retries=download.retries,
+    )

@@ -1,0 +1,135 @@
+"""What a store's API answered, and the two ways in which that can be no answer.
+
+The errors carry facts, so that a check can say what is wrong in the store owner's words; no
+message, fact or repr holds a key.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import httpx
+
+from catalog_pipeline.errors import PermanentError, TransientError
+
+_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{0,200})", re.IGNORECASE)
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]+")
+_WORDPRESS = re.compile(rb"wp-content|wp-includes|api\.w\.org|WordPress")
+_FIREWALL_HEADERS = ("cf-mitigated", "x-sucuri-id", "x-sucuri-block", "x-iinfo", "x-datadome")
+
+
+class Trouble(StrEnum):
+    """Why there is no answer to work with."""
+
+    DNS = "dns"
+    CONNECTION_REFUSED = "connection refused"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    BROKEN = "broken connection"
+    BAD_ADDRESS = "bad address"
+    THROTTLED = "throttled"
+    SERVER_ERROR = "server error"
+    NOT_JSON = "not json"
+    UNEXPECTED_JSON = "unexpected json"
+    TOO_LARGE = "too large"
+    REDIRECTED = "redirected"
+    DENIED = "denied"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of an answer that could not be used; everything is fit to be shown."""
+
+    status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    looks_like: str | None = None
+    location: str | None = None
+    server: str | None = None
+    is_html: bool = False
+    is_wordpress: bool = False
+    is_firewall: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A usable answer: its body as it came, and the JSON in it."""
+
+    headers: httpx.Headers = field(repr=False)
+    body: bytes = field(repr=False)
+    data: Any = field(repr=False)
+
+    def number(self, header: str) -> int | None:
+        """A header such as X-WP-Total as a number; None where it is absent or nonsense."""
+        text = self.headers.get(header, "").strip()
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+
+
+class StoreRefusedError(PermanentError):
+    """The store's answer will be the same next time."""
+
+    def __init__(self, sentence: str, trouble: Trouble, facts: Facts) -> None:
+        super().__init__(sentence)
+        self.trouble = trouble
+        self.facts = facts
+
+
+class StoreUnavailableError(TransientError):
+    """The store gave no usable answer, however often it was asked."""
+
+    def __init__(
+        self, sentence: str, trouble: Trouble, facts: Facts, *, retry_after: float | None = None
+    ) -> None:
+        super().__init__(sentence)
+        self.trouble = trouble
+        self.facts = facts
+        self.retry_after = retry_after
+
+
+def examine(status: int, headers: httpx.Headers, body: bytes, data: Any) -> Facts:
+    """Facts about an answer; `data` is the JSON in it, or None."""
+    head = body[:8_192]
+    is_html = data is None and (
+        "html" in headers.get("content-type", "") or b"<html" in head.lower()
+    )
+    error = data if isinstance(data, dict) else {}
+    return Facts(
+        status=status,
+        code=shown(error.get("code"), 100),
+        message=shown(error.get("message"), 300),
+        looks_like=_looks_like(head, data, is_html=is_html),
+        location=shown(headers.get("location"), 300),
+        server=shown(headers.get("server"), 100),
+        is_html=is_html,
+        is_wordpress=bool(_WORDPRESS.search(body[:262_144]))
+        or "api.w.org" in headers.get("link", ""),
+        is_firewall=any(name in headers for name in _FIREWALL_HEADERS),
+    )
+
+
+def shown(value: object, limit: int) -> str | None:
+    """A stranger's text on one line, without what a terminal or a log could stumble over."""
+    if not isinstance(value, (str, int)) or value == "":
+        return None
+    text = html.unescape(re.sub(r"<[^>]{0,500}>", "", str(value)[: limit * 4]))
+    return " ".join(_UNPRINTABLE.sub(" ", text).split())[:limit]
+
+
+def _looks_like(head: bytes, data: Any, *, is_html: bool) -> str:
+    if not head.strip():
+        return "an empty body"
+    if data is not None:
+        return "a JSON object" if isinstance(data, dict) else f"a JSON {type(data).__name__}"
+    text = head.decode("utf-8", "replace")
+    beginning = f"beginning '{shown(text, 60) or ''}'"
+    if is_html:
+        title = _TITLE.search(text)
+        named = shown(title[1], 100) if title else None
+        return f"an HTML page titled '{named}'" if named else f"an HTML page {beginning}"
+    if text.lstrip("\ufeff \r\n\t").startswith(("{", "[")):
+        return "JSON that is cut off or malformed"
+    return f"text {beginning}"

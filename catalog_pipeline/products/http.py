@@ -1,0 +1,313 @@
+"""One store's HTTP API: asked politely, retried where that helps, refused clearly elsewhere.
+
+This is the only place where requests to a store's API are retried. What is asked and what the
+answers mean belongs to the source. The network itself is a transport passed in, so that a guard of
+addresses or a test can take its place.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Self
+
+import httpx
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+
+from catalog_pipeline.products.answers import (
+    Answer,
+    Facts,
+    StoreRefusedError,
+    StoreUnavailableError,
+    Trouble,
+    examine,
+)
+from catalog_pipeline.products.bodies import parse_json
+from catalog_pipeline.products.network import diagnose, plain_transport
+from catalog_pipeline.products.pace import Pace, http_date, retry_after
+from catalog_pipeline.stores import StoreConfig
+
+RETRY_WAITS = (1.0, 2.0, 4.0, 8.0)
+MAX_BODY_BYTES = 64 * 1024 * 1024
+# A page of 100 full products took 0.5 s on a fast server; shared hosts take tens of seconds.
+_CONNECT_SECONDS = 10.0
+_READ_SECONDS = 60.0
+_TOTAL_SECONDS = 180.0
+# Stacked or denser codings could unpack a few bytes into gigabytes between two looks at the size.
+_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
+_REDACTED = "[secret]"
+
+
+@dataclass
+class Counters:
+    """What was asked of a store and how it went; bytes are as they came over the wire."""
+
+    requests: int = 0
+    retries: int = 0
+    throttles: int = 0
+    bytes: int = 0
+
+
+class StoreClient:
+    """Reads JSON from one store; safe to share between threads."""
+
+    def __init__(
+        self,
+        store: StoreConfig,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        retry_waits: tuple[float, ...] = RETRY_WAITS,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; neither the network nor a secret is touched before the first request.
+
+        Args:
+            store: address, keys, pace and headers.
+            transport: the network; a plain one for the store's `ca_file` by default.
+            retry_waits: seconds before each further attempt at a request.
+            sleep: waits; replaced in tests.
+            clock: a monotonic clock that `sleep` moves on.
+        """
+        self._store = store
+        self._waits = retry_waits
+        self._sleep = sleep
+        self._clock = clock
+        self._pace = Pace(store.requests_per_second, sleep=sleep, clock=clock)
+        self._slots = threading.BoundedSemaphore(store.connections)
+        self._lock = threading.Lock()
+        self._counters = Counters()
+        self._transport = transport
+        self._client: httpx.Client | None = None
+        self._secrets: tuple[str, ...] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    @property
+    def user_agent(self) -> str:
+        """What the store sees this client as."""
+        return self._store.user_agent or f"catalog-pipeline/{version('catalog-pipeline')}"
+
+    def counters(self) -> dict[str, int]:
+        """Requests, retries, throttles and bytes so far."""
+        with self._lock:
+            return asdict(self._counters)
+
+    def get(
+        self, path: str, params: Mapping[str, str | int] | None = None, *, expect: type
+    ) -> Answer:
+        """Read a JSON document below the store's address.
+
+        Args:
+            path: begins with a slash.
+            params: the query; never holds a key.
+            expect: `list` or `dict`, whichever the document is.
+
+        Raises:
+            StoreRefusedError: asking again would bring the same refusal.
+            StoreUnavailableError: no attempt brought a usable answer.
+            MissingSecretError: a key is not where `stores.yaml` says it is.
+            ConfigurationError: the store's `ca_file` cannot be read.
+        """
+        client = self._open()
+        attempts = Retrying(
+            stop=stop_after_attempt(len(self._waits) + 1),
+            wait=self._wait_seconds,
+            retry=retry_if_exception_type(StoreUnavailableError),
+            sleep=self._sleep,
+            before_sleep=self._count_retry,
+            reraise=True,
+        )
+        try:
+            return attempts(self._attempt, client, path, dict(params or {}), expect)
+        except StoreUnavailableError as error:
+            tries = attempts.statistics["attempt_number"]
+            sentence = f"{error} (tried {tries} times)"
+            raise StoreUnavailableError(sentence, error.trouble, error.facts) from None
+
+    def _attempt(
+        self, client: httpx.Client, path: str, params: dict[str, str | int], expect: type
+    ) -> Answer:
+        with self._slots:
+            self._pace.wait()
+            self._count(requests=1)
+            with self._translated(path):
+                response, body = self._exchange(client, path, params)
+        data = _json_or_none(body)
+        if response.status_code == 200 and isinstance(data, expect):
+            return Answer(response.headers, body, data)
+        # Before the facts are cut to length, and after their markup is gone.
+        body = self._redact(body.decode("latin-1")).encode("latin-1")
+        headers = httpx.Headers(
+            {name: self._redact(value) for name, value in response.headers.items()}
+        )
+        facts = examine(response.status_code, headers, body, _json_or_none(body))
+        raise self._judge(path, response, self._redacted(facts))
+
+    def _exchange(
+        self, client: httpx.Client, path: str, params: dict[str, str | int]
+    ) -> tuple[httpx.Response, bytes]:
+        deadline = self._clock() + _TOTAL_SECONDS
+        chunks: list[bytes] = []
+        size = 0
+        with client.stream("GET", self._store.url + path, params=params) as response:
+            encoding = response.headers.get("content-encoding", "").strip().lower()
+            if encoding not in _ENCODINGS:
+                raise httpx.DecodingError(f"content encoding {encoding[:40]!r} was not asked for")
+            try:
+                for chunk in response.iter_bytes():
+                    size += len(chunk)
+                    if size > MAX_BODY_BYTES:
+                        raise self._too_large(path, response.status_code)
+                    if self._clock() > deadline:
+                        raise httpx.ReadTimeout(f"not all there after {_TOTAL_SECONDS:.0f} s")
+                    chunks.append(chunk)
+            finally:
+                self._count(bytes=response.num_bytes_downloaded)
+        return response, b"".join(chunks)
+
+    def _judge(
+        self, path: str, response: httpx.Response, facts: Facts
+    ) -> StoreRefusedError | StoreUnavailableError:
+        status = response.status_code
+        answered = f"{self._where(path)} answered {status}"
+        said = f" {facts.code}: {facts.message}" if facts.code else f" with {facts.looks_like}"
+        if status == 429:
+            self._count(throttles=1)
+            return self._later(response, answered + said, Trouble.THROTTLED, facts)
+        if status == 408 or status >= 500:
+            return self._later(response, answered + said, Trouble.SERVER_ERROR, facts)
+        if 200 <= status < 300:
+            is_json = facts.code is not None or (facts.looks_like or "").startswith("a JSON ")
+            trouble = Trouble.UNEXPECTED_JSON if is_json else Trouble.NOT_JSON
+            return self._later(response, f"{answered}{said} instead of data", trouble, facts)
+        if 300 <= status < 400:
+            target = f" to {facts.location}" if facts.location else ""
+            return StoreRefusedError(
+                f"{answered}, a redirect{target}; keys never follow one, so `url` must be the "
+                "address that answers itself",
+                Trouble.REDIRECTED,
+                facts,
+            )
+        return StoreRefusedError(answered + said, Trouble.DENIED, facts)
+
+    def _later(
+        self, response: httpx.Response, sentence: str, trouble: Trouble, facts: Facts
+    ) -> StoreUnavailableError:
+        now = http_date(response.headers.get("date")) or datetime.now(UTC)
+        seconds = retry_after(response.headers.get("retry-after"), now)
+        if seconds is not None:
+            # The store means everybody who asks it, not just this thread.
+            self._pace.pause(seconds)
+        return StoreUnavailableError(sentence, trouble, facts, retry_after=seconds)
+
+    def _wait_seconds(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, StoreUnavailableError) else None
+        if asked is not None:
+            return asked
+        # Asked for after the last attempt too, where nothing is waited for any more.
+        return self._waits[min(state.attempt_number, len(self._waits)) - 1] if self._waits else 0.0
+
+    def _count_retry(self, _state: RetryCallState) -> None:
+        self._count(retries=1)
+
+    def _too_large(self, path: str, status: int) -> StoreRefusedError:
+        return StoreRefusedError(
+            f"{self._where(path)} sent more than {MAX_BODY_BYTES // 2**20} MiB in one answer",
+            Trouble.TOO_LARGE,
+            Facts(status=status),
+        )
+
+    @contextlib.contextmanager
+    def _translated(self, path: str) -> Iterator[None]:
+        # `from None`: the library's errors carry the request, and with it the key.
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            raise self._unavailable(path, Trouble.TIMEOUT, f"took too long ({error})") from None
+        except (httpx.HTTPError, UnicodeError) as error:
+            trouble, sentence = diagnose(error)
+            if trouble is Trouble.TLS:
+                raise StoreRefusedError(
+                    self._redact(f"{self._where(path)}: {sentence}"), trouble, Facts()
+                ) from None
+            raise self._unavailable(path, trouble, sentence) from None
+        except httpx.InvalidURL as error:
+            raise StoreRefusedError(
+                self._redact(f"{self._where(path)}: {error}"), Trouble.BAD_ADDRESS, Facts()
+            ) from None
+
+    def _unavailable(self, path: str, trouble: Trouble, sentence: str) -> StoreUnavailableError:
+        text = self._redact(f"{self._where(path)}: {sentence}")
+        return StoreUnavailableError(text, trouble, Facts())
+
+    def _where(self, path: str) -> str:
+        return f"store {self._store.id}: {self._store.url}{path}"
+
+    def _redact(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, _REDACTED)
+        return text
+
+    def _redacted(self, facts: Facts) -> Facts:
+        texts: dict[str, Any] = {
+            name: self._redact(value)
+            for name, value in asdict(facts).items()
+            if isinstance(value, str)
+        }
+        return replace(facts, **texts)
+
+    def _count(self, **more: int) -> None:
+        with self._lock:
+            for name, number in more.items():
+                setattr(self._counters, name, getattr(self._counters, name) + number)
+
+    def _open(self) -> httpx.Client:
+        with self._lock:
+            if self._client is None:
+                self._client = self._new_client()
+            return self._client
+
+    def _new_client(self) -> httpx.Client:
+        key = self._store.consumer_key.read("consumer_key")
+        secret = self._store.consumer_secret.read("consumer_secret")
+        credentials = base64.b64encode(f"{key}:{secret}".encode()).decode()
+        # The longest first: a short key may be part of another.
+        self._secrets = tuple(sorted({key, secret, credentials}, key=len, reverse=True))
+        headers = httpx.Headers({"Accept": "application/json"})
+        headers.update(self._store.headers)
+        headers["User-Agent"] = self.user_agent
+        headers["Accept-Encoding"] = "gzip, deflate"
+        headers["Authorization"] = f"Basic {credentials}"
+        return httpx.Client(
+            transport=self._transport or plain_transport(self._store),
+            headers=headers,
+            timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS, pool=None),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+
+def _json_or_none(body: bytes) -> Any:
+    try:
+        return parse_json(body)
+    except ValueError:
+        return None

@@ -1,0 +1,110 @@
+"""What the products stage asks the archive and the database before, and counts after, its work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from sqlalchemy import Connection, func, select
+
+from catalog_pipeline.catalog.queries import is_live
+from catalog_pipeline.catalog.schema import products, quarantine, store_states, walks
+from catalog_pipeline.products.archive import Archive, ArchivedWalk
+
+_MOST_REASONS = 20
+_MOST_EXAMPLES = 3
+
+
+def owed_walks(connection: Connection, archive: Archive, store_id: str) -> list[ArchivedWalk]:
+    """The archived walks that no row knows of yet, oldest first.
+
+    Never one older than the newest that was processed: its rows would overwrite newer ones. A walk
+    without an end counts only once a newer one has begun; until then it may still be under way.
+    """
+    newest = connection.scalar(
+        select(func.max(walks.c.walk_id)).where(walks.c.store_id == store_id)
+    )
+    ids = [found for found in archive.walk_ids(store_id) if newest is None or found > newest]
+    return list(_ended(archive, store_id, ids))
+
+
+def _ended(archive: Archive, store_id: str, ids: list[str]) -> Iterator[ArchivedWalk]:
+    for walk_id, later in pairwise([*ids, None]):
+        assert walk_id is not None
+        walk = archive.open(store_id, walk_id)
+        if walk is not None and (walk.manifest is not None or later is not None):
+            yield walk
+
+
+def quarantined_ids(connection: Connection, store_id: str) -> set[str]:
+    """The ids of a store's records in quarantine."""
+    return set(
+        connection.scalars(
+            select(quarantine.c.external_id).where(quarantine.c.store_id == store_id)
+        )
+    )
+
+
+@dataclass(frozen=True)
+class StoreCounts:
+    """What a store's rows amount to."""
+
+    live: int
+    left_out: dict[str, int]
+    quarantined: int
+    quarantined_by_reason: dict[str, int]
+    quarantined_examples: dict[str, str]
+    watermark: str | None
+    currency: str | None
+
+
+def count_store(connection: Connection, store_id: str) -> StoreCounts:
+    """Count a store's rows by rule and its quarantine by reason, the most frequent 20 of each."""
+    of_store = products.c.store_id == store_id
+    size = func.count().label("size")
+    left_out = connection.execute(
+        select(products.c.left_out_by, size)
+        .where(of_store, products.c.removed_by.is_(None), products.c.left_out_by.is_not(None))
+        .group_by(products.c.left_out_by)
+        .order_by(size.desc(), products.c.left_out_by)
+        .limit(_MOST_REASONS)
+    )
+    in_quarantine = quarantine.c.store_id == store_id
+    reasons = {
+        row.reason: row.size
+        for row in connection.execute(
+            select(quarantine.c.reason, size)
+            .where(in_quarantine)
+            .group_by(quarantine.c.reason)
+            .order_by(size.desc(), quarantine.c.reason)
+            .limit(_MOST_REASONS)
+        )
+    }
+    state = connection.execute(
+        select(store_states.c.watermark, store_states.c.currency).where(
+            store_states.c.store_id == store_id
+        )
+    ).one_or_none()
+    return StoreCounts(
+        live=connection.scalar(select(func.count()).where(of_store, is_live())) or 0,
+        left_out={row.left_out_by: row.size for row in left_out},
+        quarantined=connection.scalar(select(func.count()).where(in_quarantine)) or 0,
+        quarantined_by_reason=reasons,
+        quarantined_examples={
+            reason: _examples(connection, store_id, reason) for reason in reasons
+        },
+        watermark=state.watermark.isoformat() if state and state.watermark else None,
+        currency=state.currency if state else None,
+    )
+
+
+def _examples(connection: Connection, store_id: str, reason: str) -> str:
+    return ", ".join(
+        connection.scalars(
+            select(quarantine.c.external_id)
+            .where(quarantine.c.store_id == store_id, quarantine.c.reason == reason)
+            .order_by(quarantine.c.external_id)
+            .limit(_MOST_EXAMPLES)
+        )
+    )

@@ -1,0 +1,80 @@
+"""How fast one store is asked: evenly spaced requests, and a pause when the store asks for one.
+
+What counts as an answer that asks for a pause belongs to the client.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+LONGEST_PAUSE = 120.0
+_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?")
+
+
+class Pace:
+    """Gives out moments to send at, shared by all threads that ask one store."""
+
+    def __init__(
+        self,
+        requests_per_second: float,
+        *,
+        sleep: Callable[[float], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            requests_per_second: the rate that is never exceeded.
+            sleep: waits for that many seconds.
+            clock: a monotonic clock in seconds that `sleep` moves on.
+        """
+        self._interval = 1.0 / requests_per_second
+        self._sleep = sleep
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._next = float("-inf")
+
+    def wait(self) -> None:
+        """Return when the next request may be sent."""
+        with self._lock:
+            now = self._clock()
+            moment = max(now, self._next)
+            self._next = moment + self._interval
+        if moment > now:
+            self._sleep(moment - now)
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody send anything for so long."""
+        with self._lock:
+            self._next = max(self._next, self._clock() + seconds)
+
+
+def retry_after(header: str | None, now: datetime) -> float | None:
+    """Seconds that a Retry-After header asks for, at most 120; None for none or nonsense.
+
+    Args:
+        header: the header's value: seconds, or an HTTP date.
+        now: the server's clock if it told it, else ours.
+    """
+    text = (header or "").strip()
+    if _SECONDS.fullmatch(text):
+        seconds = float(text)
+    else:
+        moment = http_date(text)
+        if moment is None:
+            return None
+        seconds = (moment - now).total_seconds()
+    return min(seconds, LONGEST_PAUSE) if seconds > 0 else None
+
+
+def http_date(header: str | None) -> datetime | None:
+    """The moment that a header such as Date names, in UTC; None for none or nonsense."""
+    try:
+        moment = parsedate_to_datetime(header or "")
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

@@ -1,0 +1,143 @@
+"""Stage 1: a walk of a store's API into the raw archive. Needs no database and judges no record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from catalog_pipeline.errors import CatalogError
+from catalog_pipeline.products.archive import Archive, WalkManifest, WalkWriter
+from catalog_pipeline.products.source import ProductSource, SourceWalk, Verdict, WalkKind
+from catalog_pipeline.products.text import storable
+from catalog_pipeline.stores import StoreConfig
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class WalkReport:
+    """What a walk brought: `products` are different ids, `reason` says why it is not complete."""
+
+    walk_id: str
+    kind: str
+    complete: bool
+    reason: str | None
+    server_clock: str
+    currency: str | None
+    announced: int | None
+    pages: int
+    records: int
+    products: int
+    duplicates: int
+    unreadable_ids: int
+    bytes: int
+    requests: int
+    retries: int
+    throttles: int
+
+
+def walk_store(
+    source: ProductSource,
+    archive: Archive,
+    store: StoreConfig,
+    *,
+    kind: WalkKind = "full",
+    sample: int | None = None,
+    progress: Progress | None = None,
+) -> WalkReport:
+    """Walk a store and archive every page as it comes.
+
+    A walk that fails on the way leaves what it has, with a manifest that says why it is not
+    complete; a process that is killed leaves no manifest. Both prove nothing, and neither is ever
+    resumed.
+
+    Args:
+        source: asks the store.
+        archive: where the pages go.
+        store: the store.
+        kind: what the walk covers.
+        sample: stop at this many products, rounded up to whole pages.
+        progress: called with the records so far and the records announced (0: unknown).
+
+    Raises:
+        CatalogError: whatever kept the walk from its end, as the source raised it.
+    """
+    before = source.counters()
+    walk = source.start_walk(kind, sample=sample)
+    writer = archive.begin(store.id, source.name, kind, walk.start, sample)
+    records = 0
+
+    def finish(verdict: Verdict) -> WalkManifest:
+        manifest = _manifest(writer, walk, verdict, records, _spent(before, source))
+        writer.finish(manifest)
+        return manifest
+
+    try:
+        for page in walk.pages():
+            writer.add(page)
+            records += len(page.ids)
+            if progress is not None:
+                progress(records, walk.start.announced or 0)
+    except BaseException as error:
+        # The error that stopped the walk matters, not one that a full disk adds to it.
+        with suppress(OSError):
+            finish(Verdict(complete=False, reason=_reason(error), announced=walk.start.announced))
+        raise
+    return _report(finish(walk.verdict()))
+
+
+def _spent(before: Mapping[str, int], source: ProductSource) -> dict[str, int]:
+    return {name: number - before.get(name, 0) for name, number in source.counters().items()}
+
+
+def _reason(error: BaseException) -> str:
+    # Only our own messages are known to hold no secret.
+    if isinstance(error, CatalogError):
+        return storable(f"{type(error).__name__}: {error}")
+    if isinstance(error, OSError):
+        return f"{type(error).__name__}: {error.strerror}"
+    return type(error).__name__
+
+
+def _manifest(
+    writer: WalkWriter, walk: SourceWalk, verdict: Verdict, records: int, spent: dict[str, int]
+) -> WalkManifest:
+    return WalkManifest(
+        **writer.begin.model_dump(),
+        finished_at=datetime.now(UTC),
+        complete=verdict.complete,
+        reason=verdict.reason,
+        announced_at_end=verdict.announced,
+        pages=writer.pages,
+        records=records,
+        ids=len(walk.seen),
+        duplicates=walk.seen.duplicates,
+        unreadable_ids=walk.seen.unreadable,
+        bytes=writer.bytes,
+        requests=spent["requests"],
+        retries=spent["retries"],
+        throttles=spent["throttles"],
+    )
+
+
+def _report(manifest: WalkManifest) -> WalkReport:
+    return WalkReport(
+        walk_id=manifest.walk_id,
+        kind=manifest.kind,
+        complete=manifest.complete,
+        reason=manifest.reason,
+        server_clock=manifest.server_clock.isoformat(),
+        currency=manifest.currency,
+        announced=manifest.announced_at_end,
+        pages=manifest.pages,
+        records=manifest.records,
+        products=manifest.ids,
+        duplicates=manifest.duplicates,
+        unreadable_ids=manifest.unreadable_ids,
+        bytes=manifest.bytes,
+        requests=manifest.requests,
+        retries=manifest.retries,
+        throttles=manifest.throttles,
+    )

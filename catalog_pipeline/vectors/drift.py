@@ -1,0 +1,112 @@
+"""What to do when a collection does not hold what is recorded of it.
+
+A crash between Qdrant and the database, a restored backup or somebody else's hands leave points
+without a record and records without a point. Here the ids of one store are compared, page by page,
+and the records put right; points that nobody wants are only reported, since removals are the
+guard's to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy import select
+
+from catalog_pipeline.catalog.bulk import upsert
+from catalog_pipeline.catalog.lease import StoreLease
+from catalog_pipeline.catalog.schema import points
+from catalog_pipeline.vectors.index import PointFilter, Points
+from catalog_pipeline.vectors.owed import forget_points, recorded_points, standing
+
+_PAGE = 1000
+
+
+@dataclass
+class Drift:
+    """How the collection differed from the records.
+
+    Attributes:
+        lost: records whose point was not there; they are dropped, so the points are owed again.
+        unrecorded: points without a record.
+        unwanted: how many of those belong to nothing that should be in the collection.
+        unwanted_ids: their ids, as many as were asked for.
+    """
+
+    lost: int = 0
+    unrecorded: int = 0
+    unwanted: int = 0
+    unwanted_ids: list[UUID] = field(default_factory=list)
+
+
+def settle_drift(
+    lease: StoreLease, opened: Points, collection: str, model_version: str, *, keep_ids: int
+) -> Drift:
+    """Compare a store's points with their records and put the records right.
+
+    Args:
+        lease: the right to write the store.
+        opened: the collection.
+        collection: its name.
+        model_version: the model whose vectors it holds.
+        keep_ids: how many ids of unwanted points to return; more would only be counted anyway.
+    """
+    drift = Drift()
+    _drop_lost(lease, opened, collection, drift)
+    for page in opened.ids(PointFilter(stores=(lease.store_id,))):
+        with lease.database.read() as connection:
+            known = set(
+                connection.scalars(
+                    select(points.c.point_id).where(
+                        points.c.collection == collection, points.c.point_id.in_(page)
+                    )
+                )
+            )
+            unrecorded = [point_id for point_id in page if point_id not in known]
+            if not unrecorded:
+                continue
+            facts = standing(connection, lease.store_id, model_version, unrecorded)
+        drift.unrecorded += len(unrecorded)
+        unwanted = [point_id for point_id in unrecorded if facts.get(point_id) is None]
+        drift.unwanted += len(unwanted)
+        drift.unwanted_ids += unwanted[: keep_ids - len(drift.unwanted_ids)]
+        _record(lease, opened, collection, [i for i in unrecorded if facts.get(i) is False])
+    return drift
+
+
+def _drop_lost(lease: StoreLease, opened: Points, collection: str, drift: Drift) -> None:
+    after: UUID | None = None
+    while True:
+        statement = recorded_points(collection, lease.store_id).limit(_PAGE)
+        if after is not None:
+            statement = statement.where(points.c.point_id > after)
+        with lease.database.read() as connection:
+            page = list(connection.scalars(statement))
+        present = {point.point_id for point in opened.retrieve(page)}
+        lost = [point_id for point_id in page if point_id not in present]
+        if lost:
+            with lease.write() as connection:
+                forget_points(connection, collection, lost)
+            drift.lost += len(lost)
+        if len(page) < _PAGE:
+            return
+        after = page[-1]
+
+
+def _record(lease: StoreLease, opened: Points, collection: str, ids: Sequence[UUID]) -> None:
+    """Put points that are to stay as they are back on record, as stale in their payload."""
+    rows = [
+        {
+            "collection": collection,
+            "point_id": point.point_id,
+            "store_id": lease.store_id,
+            "product_id": point.point_id,
+            "image_sha256": str((point.payload or {}).get("image_sha256", ""))[:64],
+            "payload_hash": "",
+        }
+        for point in opened.retrieve(ids, payload=True)
+    ]
+    if rows:
+        with lease.write() as connection:
+            upsert(connection, points, rows)

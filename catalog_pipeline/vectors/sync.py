@@ -1,0 +1,223 @@
+"""The last stage: the collection holds exactly the points that the database says it should.
+
+A run that dies anywhere leaves at most points without a record, which the next run finds by the
+collection's count and writes again. What is loaded is in `load`, what is wanted in `owed`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from catalog_pipeline.catalog.lease import StoreLease
+from catalog_pipeline.embeddings.model import ModelSpec
+from catalog_pipeline.errors import PermanentError
+from catalog_pipeline.files import DataFolder
+from catalog_pipeline.removals import decide, removal_limit
+from catalog_pipeline.stores import StoreConfig
+from catalog_pipeline.vectors.drift import Drift, settle_drift
+from catalog_pipeline.vectors.index import (
+    CollectionSpec,
+    PointFilter,
+    VectorIndex,
+    collection_name,
+)
+from catalog_pipeline.vectors.load import BATCH, GROUP, Progress, chunks, load_wanted
+from catalog_pipeline.vectors.owed import (
+    count_by_reason,
+    count_rows,
+    forget_points,
+    recorded_points,
+    unwanted_points,
+)
+
+_UNRECORDED = "unrecorded"
+
+
+@dataclass(frozen=True)
+class PointsReport:
+    """What one run of the stage did, and what the collection holds of the store after it.
+
+    Attributes:
+        collection: the collection's name.
+        alias: the name readers use.
+        alias_target: the collection that the alias stands for, which may be another model's.
+        status: the collection's: green, yellow or grey.
+        points: exact number of the store's points in the collection.
+        recorded: number of the store's points on record; fewer than `points` only while
+            unrecorded ones wait to be removed.
+        upserted: points written with vector and payload.
+        payload_refreshed: points of which only the payload was written.
+        unchanged: points that were as they should be.
+        stale: points that keep their last good image while a new one is not ready.
+        deleted: points taken out, by reason.
+        waiting: points that have a reason to go and were kept by the removal guard, by reason.
+        removal_limit: how many removals the guard lets pass in a run.
+        lost: records whose point was missing from the collection; loaded again if still wanted.
+        unrecorded: points found without a record.
+        seconds: of the whole stage.
+        points_per_second: points written over all seconds.
+    """
+
+    collection: str
+    alias: str
+    alias_target: str | None
+    status: str
+    points: int
+    recorded: int
+    upserted: int
+    payload_refreshed: int
+    unchanged: int
+    stale: int
+    deleted: Mapping[str, int]
+    waiting: Mapping[str, int]
+    removal_limit: int
+    lost: int
+    unrecorded: int
+    seconds: float
+    points_per_second: float
+
+
+def sync_points(
+    lease: StoreLease,
+    files: DataFolder,
+    index: VectorIndex,
+    store: StoreConfig,
+    model: ModelSpec,
+    *,
+    alias: str,
+    deployment_id: UUID,
+    progress: Progress | None = None,
+) -> PointsReport:
+    """Bring a store's points in the model's collection into step with the database.
+
+    Args:
+        lease: the right to write the store.
+        files: the data folder, with the vectors.
+        index: where the points go.
+        store: the lease's store.
+        model: whose vectors are loaded.
+        alias: the name readers use; created with the first collection and never moved.
+        deployment_id: this database's own.
+        progress: called with points looked at and points wanted.
+
+    Raises:
+        CollectionMismatchError: the collection has another size, distance or model.
+        LeaseLostError: another writer took the store over.
+        MissingPartError: a vector's file is gone from the data folder.
+        OwnershipError: the collection belongs to another deployment.
+        PartError: a vector's file is damaged.
+        PermanentError: Qdrant refuses something, or the collection is red.
+        ServiceUnavailableError: Qdrant or the database cannot be reached.
+    """
+    if store.id != lease.store_id:
+        raise ValueError(f"the lease is on store {lease.store_id}, not on {store.id}")
+    started = time.monotonic()
+    spec = CollectionSpec(
+        name=collection_name(alias, model.model_version),
+        dimensions=model.dimensions,
+        model_version=model.model_version,
+        deployment_id=deployment_id,
+    )
+    index.ensure(spec, alias)
+    held, before, drift = _settle(lease, index, spec)
+    counts = load_wanted(lease, files, index, spec, progress)
+    if counts.lost:
+        # Points that vanished while the counts agreed; now off the record, so owed again.
+        again = load_wanted(lease, files, index, spec, None)
+        counts.upserted += again.upserted
+        counts.stale = again.stale
+        counts.held = again.held if again.held is not None else counts.held
+    removed = _remove(lease, index, spec, before=before, drift=drift)
+    status = _status(index, spec.name)
+    seconds = time.monotonic() - started
+    return PointsReport(
+        collection=spec.name,
+        alias=alias,
+        alias_target=index.resolve(alias),
+        status=status,
+        points=next(count for count in (removed.held, counts.held, held) if count is not None),
+        recorded=_recorded(lease, spec.name),
+        upserted=counts.upserted,
+        payload_refreshed=counts.payload_refreshed,
+        unchanged=counts.unchanged,
+        stale=counts.stale,
+        deleted=removed.deleted,
+        waiting=removed.waiting,
+        removal_limit=removed.limit,
+        lost=drift.lost + counts.lost,
+        unrecorded=drift.unrecorded,
+        seconds=seconds,
+        points_per_second=(counts.upserted + counts.payload_refreshed) / max(seconds, 1e-9),
+    )
+
+
+@dataclass(frozen=True)
+class _Removed:
+    deleted: Mapping[str, int]
+    waiting: Mapping[str, int]
+    limit: int
+    held: int | None = None
+
+
+def _settle(lease: StoreLease, index: VectorIndex, spec: CollectionSpec) -> tuple[int, int, Drift]:
+    """The store's points in the collection, as many as it had or should have had, and the drift.
+
+    Ids are compared only when the exact counts differ.
+    """
+    recorded = _recorded(lease, spec.name)
+    with index.session(spec.name) as opened:
+        held = opened.count(PointFilter(stores=(lease.store_id,)))
+        before = max(held, recorded)
+        if held == recorded:
+            return held, before, Drift()
+        limit = removal_limit(before)
+        return (
+            held,
+            before,
+            settle_drift(lease, opened, spec.name, spec.model_version, keep_ids=limit),
+        )
+
+
+def _remove(
+    lease: StoreLease, index: VectorIndex, spec: CollectionSpec, *, before: int, drift: Drift
+) -> _Removed:
+    """Take out what has a reason to go, if the guard lets it."""
+    unwanted = unwanted_points(spec.name, lease.store_id, spec.model_version)
+    with lease.database.read() as connection:
+        reasons = count_by_reason(connection, unwanted)
+        if drift.unwanted:
+            reasons[_UNRECORDED] = drift.unwanted
+        decision = decide(sum(reasons.values()), before)
+        if not decision.allowed:
+            return _Removed({}, reasons, decision.limit)
+        going = [*connection.scalars(unwanted), *drift.unwanted_ids]
+    held: int | None = None
+    for group in chunks(going, GROUP):
+        with index.session(spec.name) as opened:
+            for batch in chunks(group, BATCH):
+                lease.check()
+                opened.delete(batch)
+            held = opened.count(PointFilter(stores=(lease.store_id,)))
+        with lease.write() as connection:
+            forget_points(connection, spec.name, group)
+    return _Removed(reasons, {}, decision.limit, held)
+
+
+def _recorded(lease: StoreLease, collection: str) -> int:
+    with lease.database.read() as connection:
+        return count_rows(connection, recorded_points(collection, lease.store_id))
+
+
+def _status(index: VectorIndex, name: str) -> str:
+    info = index.info(name)
+    if info is None:
+        raise PermanentError(f"collection {name} vanished while it was being loaded")
+    if info.status == "red":
+        raise PermanentError(
+            f"collection {name} is red after loading: {info.problem}; what it acknowledged is "
+            "recorded, mend the server and sync again"
+        )
+    return info.status

@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from sqlalchemy import Connection, select
+
+from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.identity import product_id
+from catalog_pipeline.catalog.lease import StoreLease, hold_store
+from catalog_pipeline.catalog.schema import (
+    embeddings,
+    image_attempts,
+    image_verdicts,
+    models,
+    product_images,
+    products,
+)
+from catalog_pipeline.embeddings.encode import Embedder
+from catalog_pipeline.embeddings.parts import read_vectors
+from catalog_pipeline.embeddings.sync import EmbeddingsReport, embed_images
+from catalog_pipeline.files import DataFolder
+from catalog_pipeline.images.blobs import blob_name, write_blob
+from catalog_pipeline_tests.embeddings.conftest import picture, write_checkpoint
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> DataFolder:
+    return DataFolder(str(tmp_path / "data"))
+
+
+@pytest.fixture
+def embedder(checkpoint: Path) -> Embedder:
+    return Embedder(f"local-dir:{checkpoint}", device="cpu", batch_size=4)
+
+
+def _show(
+    database: Database,
+    store: str,
+    shas: Sequence[str],
+    *,
+    accepted: bool = True,
+    removed: bool = False,
+) -> None:
+    """Products of a store, each with one of the images as its main one."""
+    with database.write() as connection:
+        for sha in shas:
+            external = uuid4().hex
+            url = f"https://{store}.example/{external}.jpg"
+            identity = product_id(store, external)
+            connection.execute(
+                products.insert().values(
+                    product_id=identity,
+                    store_id=store,
+                    external_id=external,
+                    title="t",
+                    description="",
+                    type="simple",
+                    status="publish",
+                    visibility="visible",
+                    categories=[],
+                    tags=[],
+                    in_stock=True,
+                    on_sale=False,
+                    content_hash="h",
+                    walk_id="w",
+                    first_walk_id="w",
+                    removed_by="absent" if removed else None,
+                )
+            )
+            connection.execute(
+                product_images.insert().values(
+                    product_id=identity, position=0, store_id=store, image_id="1", url=url
+                )
+            )
+            connection.execute(
+                image_attempts.insert().values(
+                    store_id=store,
+                    url=url,
+                    outcome="fetched",
+                    image_sha256=sha,
+                    failures=0,
+                    attempted_at=NOW,
+                )
+            )
+        known = set(
+            connection.scalars(
+                select(image_verdicts.c.image_sha256).where(image_verdicts.c.store_id == store)
+            )
+        )
+        for sha in sorted(set(shas) - known):
+            connection.execute(
+                image_verdicts.insert().values(
+                    store_id=store,
+                    image_sha256=sha,
+                    gate_version="g",
+                    accepted=accepted,
+                    issues=[],
+                    judged_at=NOW,
+                )
+            )
+
+
+def _blobs(files: DataFolder, seeds: range) -> list[str]:
+    return [write_blob(files, picture(seed)) for seed in seeds]
+
+
+def _embed(
+    database: Database, files: DataFolder, embedder: Embedder, store: str = "atelier"
+) -> EmbeddingsReport:
+    with hold_store(database, store, "run") as lease:
+        return embed_images(lease, files, embedder)
+
+
+def _recorded(database: Database) -> dict[str, tuple[str, int]]:
+    with database.read() as connection:
+        rows = connection.execute(
+            select(embeddings.c.image_sha256, embeddings.c.part, embeddings.c.row)
+        )
+        return {sha: (part, row) for sha, part, row in rows}
+
+
+def test_each_accepted_image_gets_its_vector(
+    database: Database, files: DataFolder, embedder: Embedder
+) -> None:
+    shas = _blobs(files, range(10))
+    _show(database, "atelier", shas[:6])
+    # The same picture on a second product, a refused one, and one of a removed product.
+    _show(database, "atelier", shas[:1])
+    _show(database, "atelier", shas[6:8], accepted=False)
+    _show(database, "atelier", shas[8:], removed=True)
+    seen: list[tuple[int, int]] = []
+    with hold_store(database, "atelier", "run") as lease:
+        report = embed_images(
+            lease, files, embedder, progress=lambda done, total: seen.append((done, total))
+        )
+    assert (report.embedded, report.reused, report.failed, report.parts) == (6, 0, {}, 1)
+    assert report.model_version == embedder.spec.model_version
+    assert (report.dimensions, report.precision, report.batch_size) == (24, "fp32", 4)
+    assert report.images_per_second > 0
+    assert seen == [(4, 6), (6, 6)]
+    recorded = _recorded(database)
+    assert sorted(recorded) == sorted(shas[:6])
+    for seed, sha in enumerate(shas[:6]):
+        part, row = recorded[sha]
+        (found,), vectors = read_vectors(files, part, [row])
+        assert found == sha
+        np.testing.assert_allclose(vectors[0], embedder.encode_image(picture(seed)), atol=1e-5)
+    with database.read() as connection:
+        model = connection.execute(select(models)).one()
+    assert model.model_version == embedder.spec.model_version
+    assert model.dimensions == 24
+
+
+def test_an_image_is_embedded_once_across_stores(
+    database: Database, files: DataFolder, embedder: Embedder
+) -> None:
+    shas = _blobs(files, range(5))
+    _show(database, "atelier", shas[:3])
+    _show(database, "brocante", shas[1:])
+    assert _embed(database, files, embedder).embedded == 3
+    report = _embed(database, files, embedder, "brocante")
+    assert (report.embedded, report.reused) == (2, 2)
+    again = _embed(database, files, embedder)
+    assert (again.embedded, again.reused, again.parts, again.device) == (0, 3, 0, None)
+
+
+def test_another_model_embeds_everything_again(
+    tmp_path: Path, database: Database, files: DataFolder, embedder: Embedder
+) -> None:
+    _show(database, "atelier", _blobs(files, range(3)))
+    _embed(database, files, embedder)
+    changed = write_checkpoint(
+        tmp_path / "changed", change=lambda weights: weights["visual.proj"].mul_(2)
+    )
+    report = _embed(database, files, Embedder(f"local-dir:{changed}", device="cpu"))
+    assert (report.embedded, report.reused) == (3, 0)
+    with database.read() as connection:
+        assert len(list(connection.scalars(select(models.c.model_version)))) == 2
+
+
+def test_a_missing_or_broken_picture_is_counted_and_stays_owed(
+    database: Database, files: DataFolder, embedder: Embedder
+) -> None:
+    shas = [*_blobs(files, range(2)), "0" * 64, "f" * 64]
+    files.write(blob_name("f" * 64), b"\xff\xd8\xff not a picture")
+    _show(database, "atelier", shas)
+    report = _embed(database, files, embedder)
+    assert report.embedded == 2
+    assert report.failed == {"missing": 1, "undecodable": 1}
+    again = _embed(database, files, embedder)
+    assert (again.embedded, again.reused, again.parts) == (0, 2, 0)
+    assert again.failed == {"missing": 1, "undecodable": 1}
+
+
+def test_parts_are_written_as_time_goes_by(
+    database: Database, files: DataFolder, embedder: Embedder
+) -> None:
+    shas = _blobs(files, range(9))
+    _show(database, "atelier", shas)
+    with hold_store(database, "atelier", "run") as lease:
+        report = embed_images(lease, files, embedder, seconds_per_part=0.0)
+    assert (report.embedded, report.parts) == (9, 3)
+    recorded = _recorded(database)
+    assert len({part for part, _ in recorded.values()}) == 3
+    assert all(
+        read_vectors(files, part, [row])[0] == [sha] for sha, (part, row) in recorded.items()
+    )
+
+
+def test_what_a_run_that_died_left_is_done_by_the_next(
+    database: Database,
+    files: DataFolder,
+    embedder: Embedder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shas = _blobs(files, range(9))
+    _show(database, "atelier", shas)
+    writes = 0
+    genuine = StoreLease.write
+
+    @contextmanager
+    def dies_at_the_second_part(lease: StoreLease) -> Iterator[Connection]:
+        nonlocal writes
+        writes += 1
+        if writes == 2:
+            raise KeyboardInterrupt
+        with genuine(lease) as connection:
+            yield connection
+
+    monkeypatch.setattr(StoreLease, "write", dies_at_the_second_part)
+    with hold_store(database, "atelier", "run") as lease, pytest.raises(KeyboardInterrupt):
+        embed_images(lease, files, embedder, seconds_per_part=0.0)
+    assert len(_recorded(database)) == 4
+    report = _embed(database, files, embedder)
+    assert (report.embedded, report.reused) == (5, 4)
+    assert sorted(_recorded(database)) == sorted(shas)
+
+
+def test_pages_of_owed_images_lose_none(
+    database: Database, files: DataFolder, embedder: Embedder
+) -> None:
+    from catalog_pipeline.embeddings.owed import owed_images
+
+    shas = _blobs(files, range(7))
+    _show(database, "atelier", shas)
+    version = embedder.spec.model_version
+    for page in (1, 2, 7, 100):
+        assert list(owed_images(database, "atelier", version, page)) == sorted(shas)
+
+
+def test_nothing_owed_imports_no_torch(
+    tmp_path: Path, checkpoint: Path, database: Database, files: DataFolder, embedder: Embedder
+) -> None:
+    _show(database, "atelier", _blobs(files, range(2)))
+    _embed(database, files, embedder)
+    code = (
+        "import sys\n"
+        "from catalog_pipeline.catalog.database import Database\n"
+        "from catalog_pipeline.catalog.lease import hold_store\n"
+        "from catalog_pipeline.embeddings.encode import Embedder\n"
+        "from catalog_pipeline.embeddings.sync import embed_images\n"
+        "from catalog_pipeline.files import DataFolder\n"
+        "url, data, model = sys.argv[1:]\n"
+        "with hold_store(Database(url), 'atelier', 'another') as lease:\n"
+        "    report = embed_images(lease, DataFolder(data), Embedder(model))\n"
+        "print(report.embedded, report.reused, {'torch', 'open_clip'} & set(sys.modules))\n"
+    )
+    url = f"sqlite:///{tmp_path / 'catalog.sqlite'}"
+    done = subprocess.run(
+        [sys.executable, "-c", code, url, str(tmp_path / "data"), f"local-dir:{checkpoint}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=dict(os.environ),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0", "2", "set()"]
