@@ -1,14 +1,41 @@
-"""Timing that holds on a noisy machine: contenders take turns, and medians are compared."""
+"""Timing that holds on a noisy machine: contenders take turns, and medians are compared.
+
+Nothing here knows what is measured.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
+
+import psutil
+
+_SAMPLE_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class FreshRun:
+    """What a new interpreter did.
+
+    Attributes:
+        seconds: from its start to its end, imports included.
+        peak_bytes: most resident memory of the process and all its children together, sampled
+            every 0.1 s; memory that they share counts once for each.
+        found: the JSON object that it printed last.
+    """
+
+    seconds: float
+    peak_bytes: int
+    found: dict[str, Any]
 
 
 def interleaved(
@@ -28,18 +55,68 @@ def interleaved(
     return {name: statistics.median(taken) for name, taken in seconds.items()}
 
 
-def in_fresh_process(function: str, *arguments: str) -> dict[str, Any]:
+def in_fresh_process(
+    function: str, *arguments: str, environment: Mapping[str, str] | None = None
+) -> FreshRun:
     """Run `module:function` with text arguments in a new interpreter; it prints one JSON object.
+
+    Args:
+        function: module and function.
+        arguments: handed to the function as they are.
+        environment: variables beside those of this process.
 
     Raises:
         RuntimeError: the process failed; the message ends with what it wrote.
     """
     module, name = function.split(":")
     code = f"import sys, {module} as m; m.{name}(*sys.argv[1:])"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{function} failed:\n{done.stderr[-4000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    # Files, not pipes: nobody reads while the process is watched.
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdout=output,
+            stderr=errors,
+            env={**os.environ, **(environment or {})},
+        )
+        with _Watch(process.pid) as watch:
+            status = process.wait()
+        seconds = time.perf_counter() - started
+        if status != 0:
+            errors.seek(0)
+            raise RuntimeError(f"{function} failed:\n{errors.read()[-4000:]}")
+        output.seek(0)
+        return FreshRun(seconds, watch.peak, json.loads(output.read().splitlines()[-1]))
+
+
+class _Watch:
+    """Samples the memory of a process and its descendants until the block ends."""
+
+    def __init__(self, pid: int) -> None:
+        self.peak = 0
+        self._root = psutil.Process(pid)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> _Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while not self._over.wait(_SAMPLE_SECONDS):
+            try:
+                family = [self._root, *self._root.children(recursive=True)]
+            except psutil.NoSuchProcess:
+                return
+            self.peak = max(self.peak, sum(map(_resident, family)))
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0

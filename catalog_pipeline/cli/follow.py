@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dagster import DagsterEventType, DagsterInstance
+from dagster import DagsterEventType, DagsterInstance, MetadataValue, TableMetadataValue
 from dagster._core.events.log import EventLogEntry
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from catalog_pipeline.cli.output import printable
+from catalog_pipeline.cli.summary import stage_lines
 
 POLL_SECONDS = 0.25
 
@@ -55,26 +57,25 @@ class Follower:
     def _show(self, entry: EventLogEntry, spinner: Status | None) -> None:
         event = entry.dagster_event
         if event is None:
-            self._say(f"  {printable(entry.user_message)}", spinner)
+            if spinner is not None:
+                spinner.update(Text(printable(entry.user_message)))
+            else:
+                self._console.print(f"  {printable(entry.user_message)}", markup=False)
             return
         if event.event_type == DagsterEventType.STEP_START and event.step_key:
-            self._say(event.step_key, spinner, bold=True)
+            if spinner is not None:
+                spinner.update(event.step_key)
         elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
             metadata = event.step_materialization_data.materialization.metadata
-            self.metadata[event.asset_key.to_user_string()] = {
-                name: value.value for name, value in metadata.items()
-            }
+            name = event.asset_key.to_user_string()
+            self.metadata[name] = {key: _plain(value) for key, value in metadata.items()}
+            for line in stage_lines(name, self.metadata[name]):
+                self._console.print(printable(line), markup=False)
         elif event.event_type == DagsterEventType.STEP_FAILURE:
             error = event.step_failure_data.error
             user = event.step_failure_data.user_failure_data
             said = user.description if user and user.description else str(error and error.message)
             self.failures.append(f"{event.step_key}: {said.strip()}")
-
-    def _say(self, line: str, spinner: Status | None, *, bold: bool = False) -> None:
-        if spinner is not None:
-            spinner.update(line.strip())
-        else:
-            self._console.print(line, markup=False, style="bold" if bold else None)
 
     @contextmanager
     def _spinner(self) -> Iterator[Status | None]:
@@ -83,3 +84,10 @@ class Follower:
             return
         with self._console.status("starting") as spinner:
             yield spinner
+
+
+def _plain(value: MetadataValue[Any]) -> Any:
+    """A metadata value as plain data; a table as a list of its rows."""
+    if isinstance(value, TableMetadataValue):
+        return [dict(record.data) for record in value.records]
+    return value.value

@@ -2,70 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 Metadata = Mapping[str, Any]
 
+_INDENT = 18
 
-def stage_lines(stages: Mapping[str, Metadata]) -> Iterator[str]:
-    """One line for each stage that materialised, in the order of the pipeline."""
-    for name, describe in _DESCRIPTIONS.items():
-        if name in stages:
-            yield f"{name:<17} {describe(stages[name])}"
+
+def stage_lines(name: str, found: Metadata) -> list[str]:
+    """What a stage did, from its materialisation's metadata: the counts, then reasons below."""
+    describe = _DESCRIPTIONS.get(name)
+    said = [text for text in (describe(found) if describe else ["materialised"]) if text]
+    return [f"{name:<{_INDENT}}{said[0]}", *(" " * _INDENT + text for text in said[1:])]
 
 
 def counts(found: Any) -> dict[str, int]:
-    """A table of counts, as a dictionary; empty when the metadata has none."""
+    """A table of counts as a dictionary; empty when the metadata has none."""
     if found is None:
         return {}
-    return {str(record["what"]): int(record["count"]) for record in table_records(found)}
+    return {str(record["what"]): int(record["count"]) for record in found}
 
 
-def table_records(found: Any) -> list[dict[str, Any]]:
-    """The rows of a metadata table."""
-    return [dict(record.data) for record in found]
-
-
-def _walk(found: Metadata) -> str:
+def _walk(found: Metadata) -> list[str]:
     whole = "complete" if found["complete"] else f"not complete: {found.get('reason')}"
-    return (
-        f"{found['ids']:,} products in {found['pages']:,} pages, {_size(found['bytes'])}, {whole}"
-    )
+    size = _size(found["bytes"])
+    return [f"{found['products']:,} products in {found['pages']:,} pages, {size}, {whole}"]
 
 
-def _products(found: Metadata) -> str:
-    text = (
+def _products(found: Metadata) -> list[str]:
+    return [
         f"{found['new']:,} new, {found['changed']:,} changed, {found['unchanged']:,} unchanged; "
-        f"{found['live']:,} live"
-    )
-    text += _listed("left out", counts(found.get("left_out")))
-    return text + _listed("quarantined", counts(found.get("quarantined_by_reason")))
+        f"{found['live']:,} live",
+        _listed("left out", counts(found.get("left_out"))),
+        _listed("quarantined", counts(found.get("quarantined_by_reason"))),
+    ]
 
 
-def _images(found: Metadata) -> str:
-    text = f"{found['fetched']:,} fetched, {found['accepted']:,} accepted"
-    text += _listed("rejected", counts(found.get("rejected")))
-    return text + _listed("not fetched", counts(found.get("failed")))
+def _images(found: Metadata) -> list[str]:
+    return [
+        f"{found['fetched']:,} fetched, {found['accepted']:,} accepted",
+        _listed("rejected", counts(found.get("rejected"))),
+        _listed("not fetchable", counts(found.get("refused"))),
+        _listed("failed for now", counts(found.get("failed"))),
+        f"{found['gone']:,} gone from the store" if found["gone"] else "",
+    ]
 
 
-def _embeddings(found: Metadata) -> str:
+def _embeddings(found: Metadata) -> list[str]:
     text = f"{found['embedded']:,} embedded, {found['reused']:,} had a vector"
     if found["embedded"]:
         text += (
             f"; {found['images_per_second']:.1f} a second on {found['device']}, "
             f"{found['precision']}"
         )
-    return text + _listed("failed", counts(found.get("failed")))
+    return [text, _listed("failed", counts(found.get("failed")))]
 
 
-def _points(found: Metadata) -> str:
-    text = (
+def _points(found: Metadata) -> list[str]:
+    return [
         f"{found['upserted']:,} upserted, {found['payload_refreshed']:,} refreshed, "
-        f"{found['unchanged']:,} unchanged; {found['points']:,} in {found['alias']}"
-    )
-    text += _listed("deleted", counts(found.get("deleted")))
-    return text + _listed("waiting for approval", counts(found.get("waiting")))
+        f"{found['unchanged']:,} unchanged; {found['points']:,} in {found['alias']}",
+        _listed("deleted", counts(found.get("deleted"))),
+        _listed("waiting for approval", counts(found.get("waiting"))),
+    ]
 
 
 _DESCRIPTIONS = {
@@ -80,8 +80,8 @@ _DESCRIPTIONS = {
 def _listed(what: str, by_reason: Mapping[str, int]) -> str:
     if not by_reason:
         return ""
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in by_reason.items())
-    return f"; {sum(by_reason.values()):,} {what} ({reasons})"
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in by_reason.items())
+    return f"{sum(by_reason.values()):,} {what}: {reasons}"
 
 
 def _size(count: float) -> str:

@@ -13,7 +13,6 @@ from catalog_pipeline.cli.deployment import as_json, pick_store, read_stores, us
 from catalog_pipeline.cli.follow import Follower
 from catalog_pipeline.cli.output import EXIT_FAILED, notices, print_json, terminal
 from catalog_pipeline.cli.runs import execute, register_partitions
-from catalog_pipeline.cli.summary import stage_lines
 from catalog_pipeline.errors import ConfigurationError
 from catalog_pipeline.settings import Settings, load_settings
 
@@ -66,8 +65,6 @@ def sync_store(
         config = {"ops": {"raw_products": {"config": {"sample": sample or 0}}}}
         run = execute(instance, _definitions, store_id, config, follower.watch)
     succeeded = run.status == DagsterRunStatus.SUCCESS
-    for line in stage_lines(follower.metadata):
-        console.print(line, markup=False)
     for failure in follower.failures:
         console.print(f"failed  {failure}", markup=False, style="red")
     return {

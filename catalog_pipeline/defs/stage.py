@@ -46,15 +46,18 @@ def stage(context: dg.AssetExecutionContext, database: DatabaseResource) -> Iter
 
 def log_progress(context: dg.AssetExecutionContext, things: str) -> Progress:
     """A callback for done and total; logs every few seconds, with rate and time left."""
-    started = last = time.monotonic()
+    last = time.monotonic()
+    # Counted from the first report on: what came before it was preparation.
+    first: tuple[float, int] | None = None
 
     def report(done: int, total: int) -> None:
-        nonlocal last
+        nonlocal last, first
         now = time.monotonic()
+        first = first or (now, done)
         if now - last < LOG_EVERY_SECONDS or done >= total:
             return
         last = now
-        rate = done / (now - started)
+        rate = (done - first[1]) / (now - first[0]) if now > first[0] else 0.0
         line = f"{done:,} of {total:,} {things}, {rate:,.1f} a second"
         if rate:
             line += f", about {(total - done) / rate:.0f} s left"

@@ -86,6 +86,11 @@ class Embedder:
             return self._spec
 
     @property
+    def model_version(self) -> str:
+        """The model's version, without loading it; raises as `spec` does."""
+        return self.spec.model_version
+
+    @property
     def loaded(self) -> LoadedModel | None:
         """The model if something was embedded with it: its device, precision and batch size."""
         return self._model

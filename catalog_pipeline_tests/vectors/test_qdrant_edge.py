@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -219,3 +220,29 @@ def test_two_processes_create_one_collection(tmp_path: Path) -> None:
     assert [process.returncode for process in started] == [0, 0]
     assert EdgeIndex(tmp_path).resolve("products") == spec.name
     assert [path.name for path in (tmp_path / "aliases").iterdir()] == ["products"]
+
+
+def test_a_session_is_flushed_before_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = EdgeIndex(tmp_path)
+    spec = new_spec()
+    index.ensure(spec, "products")
+    calls: list[str] = []
+
+    class Watched:
+        def __init__(self, path: str) -> None:
+            self._shard = shard_type.load(path)
+
+        load = classmethod(lambda cls, path: cls(path))
+
+        def __getattr__(self, name: str) -> Any:
+            calls.append(name)
+            return getattr(self._shard, name)
+
+    shard_type = qdrant_edge.EdgeShard
+    monkeypatch.setattr("catalog_pipeline.vectors.qdrant_edge.edge.EdgeShard", Watched)
+    one = uuid4()
+    with index.session(spec.name) as points:
+        points.upsert([one], unit_vectors(1), [simple_payload(one)])
+    assert calls == ["update", "flush", "close"]

@@ -266,6 +266,18 @@ def test_stores_and_pictures_do_not_mix(local_shop: Shop) -> None:
     assert set(other.points()) == {other.id(1)}
 
 
+def test_a_sync_leaves_another_stores_removals_alone(local_shop: Shop) -> None:
+    shop = local_shop
+    other = Shop(shop.database, shop.files, shop.index, "brise", shop.alias)
+    for each in (shop, other):
+        each.add(1, 2)
+        each.sync()
+    other.change(1, removed_by="absent")
+    assert shop.sync().deleted == {}
+    assert len(other.points()) == 2
+    assert other.sync().deleted == {"removed": 1}
+
+
 def test_points_that_vanished_are_loaded_again(shop: Shop) -> None:
     shop.add(1, 2, 3)
     shop.sync()
@@ -459,9 +471,7 @@ def test_vectors_that_are_missing_or_foreign_are_refused(local_shop: Shop) -> No
     assert shop.sync().upserted == 1
 
 
-def test_each_part_is_read_once_in_a_group(
-    local_shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_part_is_read_once(local_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = local_shop
     for start in (0, 10, 20):
         shop.add(*range(start, start + 10))
@@ -474,6 +484,7 @@ def test_each_part_is_read_once_in_a_group(
 
     monkeypatch.setattr(load, "read_vectors", counting)
     monkeypatch.setattr(load, "BATCH", 4)
+    monkeypatch.setattr(load, "GROUP", 10)
     assert shop.sync().upserted == 30
     assert sorted(read) == sorted(shop.parts)
 

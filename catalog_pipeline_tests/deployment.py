@@ -1,0 +1,49 @@
+"""A whole deployment in a folder: generated stores, the demo's model, settings and an instance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from catalog_pipeline.demo.model import build_demo_model
+from catalog_pipeline.demo.samples import SampleStores
+from catalog_pipeline.demo.stores_file import KEY_VARIABLE, SECRET_VARIABLE, write_stores_file
+from catalog_pipeline.instance import ensure_dagster_home
+from catalog_pipeline.settings import load_settings
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where everything is, and the environment that points processes at it."""
+
+    folder: Path
+    stores: SampleStores
+    environ: dict[str, str]
+
+    @property
+    def database_file(self) -> Path:
+        return self.folder / "catalog.sqlite"
+
+    @property
+    def dagster_home(self) -> Path:
+        return Path(self.environ["DAGSTER_HOME"])
+
+
+@contextmanager
+def sample_deployment(
+    folder: Path, *, products_per_store: int = 40, picture_size: int = 256
+) -> Iterator[Deployment]:
+    """The sample stores, serving, and the settings of a deployment that reads them."""
+    with SampleStores(products_per_store=products_per_store, picture_size=picture_size) as stores:
+        write_stores_file(folder / "stores.yaml", stores.base_url)
+        environ = {
+            "CATALOG_DATA_DIR": str(folder),
+            "CATALOG_STORES_FILE": str(folder / "stores.yaml"),
+            "CATALOG_MODEL": f"local-dir:{build_demo_model(folder / 'models')}",
+            KEY_VARIABLE: stores.key,
+            SECRET_VARIABLE: stores.secret,
+        }
+        environ["DAGSTER_HOME"] = str(ensure_dagster_home(load_settings(environ), environ))
+        yield Deployment(folder, stores, environ)
