@@ -7,7 +7,6 @@ collection's count and writes again. What is loaded is in `load`, what is wanted
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -71,8 +70,8 @@ class PointsReport:
     payload_refreshed: int
     unchanged: int
     stale: int
-    deleted: Mapping[str, int]
-    waiting: Mapping[str, int]
+    deleted: dict[str, int]
+    waiting: dict[str, int]
     removal_limit: int
     lost: int
     unrecorded: int
@@ -156,8 +155,8 @@ def sync_points(
 
 @dataclass(frozen=True)
 class _Removed:
-    deleted: Mapping[str, int]
-    waiting: Mapping[str, int]
+    deleted: dict[str, int]
+    waiting: dict[str, int]
     limit: int
     held: int | None = None
 
