@@ -83,8 +83,17 @@ def _sample_stores(port: int) -> Iterator[None]:
     if running is not None and running.get("fingerprint") == expected:
         yield
         return
-    command = [sys.executable, "-m", "catalog_pipeline.demo", "serve", "--port", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "catalog_pipeline.demo", "serve"),
+            *("--port", str(port), "--while-input-open"),
+        ],
+        # Closed by the kernel if this process is killed, so that the stores never outlive it.
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         _wait_for(server, port)
         yield
@@ -184,5 +193,6 @@ def _end(server: subprocess.Popen[Any]) -> None:
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
-    if server.stderr is not None:
-        server.stderr.close()
+    for stream in (server.stdin, server.stderr):
+        if stream is not None:
+            stream.close()

@@ -9,9 +9,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
-from dagster import DagsterEventType, DagsterInstance, MetadataValue, TableMetadataValue
+from dagster import (
+    DagsterEventType,
+    DagsterInstance,
+    MetadataValue,
+    TableMetadataValue,
+    TimestampMetadataValue,
+)
 from dagster._core.events.log import EventLogEntry
 from rich.console import Console
 from rich.status import Status
@@ -87,7 +94,9 @@ class Follower:
 
 
 def _plain(value: MetadataValue[Any]) -> Any:
-    """A metadata value as plain data; a table as a list of its rows."""
+    """A metadata value as plain data: a table as a list of its rows, a time as a datetime."""
     if isinstance(value, TableMetadataValue):
         return [dict(record.data) for record in value.records]
+    if isinstance(value, TimestampMetadataValue):
+        return datetime.fromtimestamp(value.value, UTC)
     return value.value

@@ -21,7 +21,7 @@ def counts(found: Any) -> dict[str, int]:
     """A table of counts as a dictionary; empty when the metadata has none."""
     if found is None:
         return {}
-    return {str(record["what"]): int(record["count"]) for record in found}
+    return {str(record["reason"]): int(record["count"]) for record in found}
 
 
 def _walk(found: Metadata) -> list[str]:

@@ -4,7 +4,6 @@ import dagster as dg
 
 from catalog_pipeline.defs.embeddings import image_embeddings
 from catalog_pipeline.defs.images import product_images
-from catalog_pipeline.defs.partitions import stores_partitions
 from catalog_pipeline.defs.products import products, raw_products
 from catalog_pipeline.defs.vectors import qdrant_points
 
@@ -13,6 +12,5 @@ STAGES = [raw_products, products, product_images, image_embeddings, qdrant_point
 sync_store = dg.define_asset_job(
     name="sync_store",
     selection=dg.AssetSelection.assets(*STAGES),
-    partitions_def=stores_partitions,
     description="One store from its API to the collection: all five stages, whatever is owed.",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 
@@ -27,7 +28,19 @@ def main() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write a stores.yaml for these stores.",
 )
-def serve(port: int, products: int, seed: int, size: int, stores_file: Path | None) -> None:
+@click.option(
+    "--while-input-open",
+    is_flag=True,
+    help="End when standard input is closed, as it is when the process at its other end dies.",
+)
+def serve(
+    port: int,
+    products: int,
+    seed: int,
+    size: int,
+    stores_file: Path | None,
+    while_input_open: bool,
+) -> None:
     """Serve the sample stores until interrupted."""
     samples = SampleStores(seed=seed, products_per_store=products, port=port, picture_size=size)
     try:
@@ -45,9 +58,13 @@ def serve(port: int, products: int, seed: int, size: int, stores_file: Path | No
         write_stores_file(stores_file, samples.base_url)
         click.echo(f"Wrote {stores_file}")
     try:
-        threading.Event().wait()
+        if while_input_open:
+            sys.stdin.read()
+        else:
+            threading.Event().wait()
     except KeyboardInterrupt:
-        samples.close()
+        pass
+    samples.close()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,207 @@
+"""What an asset does when its stage fails: which failures are tried again, and what is said."""
+
+from collections.abc import Callable, Iterator
+from unittest.mock import Mock
+
+import dagster as dg
+import pytest
+import time_machine
+from sqlalchemy import select
+
+from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.lease import hold_store
+from catalog_pipeline.catalog.schema import leases
+from catalog_pipeline.defs.partitions import stores_partitions
+from catalog_pipeline.defs.resources import DatabaseResource
+from catalog_pipeline.defs.stage import LOG_EVERY_SECONDS, RECONNECT, log_progress, stage
+from catalog_pipeline.errors import CatalogError, PermanentError, ServiceUnavailableError
+
+STORE = "atelier"
+
+
+class OpenedDatabase(DatabaseResource):
+    """The test's own database, left open when the run ends."""
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        pass
+
+
+Work = Callable[[dg.AssetExecutionContext], None]
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as opened:
+        opened.add_dynamic_partitions("stores", [STORE])
+        yield opened
+
+
+@pytest.fixture
+def run(database: Database, instance: dg.DagsterInstance) -> Callable[[Work], dg.ExecuteInProcessResult]:
+    """Materialise an asset whose stage does the given work; waits nowhere between tries."""
+    resource = OpenedDatabase()
+    resource._database = database
+
+    def execute(work: Work) -> dg.ExecuteInProcessResult:
+        @dg.asset(
+            partitions_def=stores_partitions,
+            retry_policy=dg.RetryPolicy(max_retries=RECONNECT.max_retries),
+        )
+        def worked(context: dg.AssetExecutionContext, database: DatabaseResource) -> None:
+            with stage(context, database):
+                work(context)
+
+        return dg.materialize(
+            [worked],
+            instance=instance,
+            partition_key=STORE,
+            resources={"database": resource},
+            raise_on_error=False,
+        )
+
+    return execute
+
+
+def failing(error: Exception, tries: list[int]) -> Work:
+    def work(context: dg.AssetExecutionContext) -> None:
+        tries.append(context.retry_number)
+        raise error
+
+    return work
+
+
+def failure(result: dg.ExecuteInProcessResult) -> dg.DagsterEvent:
+    (event,) = result.filter_events(lambda one: one.is_step_failure)
+    return event
+
+
+def said(result: dg.ExecuteInProcessResult) -> str | None:
+    user = failure(result).step_failure_data.user_failure_data
+    return user.description if user else None
+
+
+def test_a_lost_connection_is_tried_again_twice(
+    run: Callable[[Work], dg.ExecuteInProcessResult],
+) -> None:
+    tries: list[int] = []
+
+    result = run(failing(ServiceUnavailableError("database db: is away"), tries))
+
+    assert not result.success
+    assert tries == [0, 1, 2]
+    error = failure(result).step_failure_data.error
+    assert error is not None
+    assert "database db: is away" in error.to_string()
+
+
+def test_a_connection_that_comes_back_costs_one_try(
+    run: Callable[[Work], dg.ExecuteInProcessResult],
+) -> None:
+    tries: list[int] = []
+
+    def work(context: dg.AssetExecutionContext) -> None:
+        tries.append(context.retry_number)
+        if context.retry_number == 0:
+            raise ServiceUnavailableError("gone for a moment")
+
+    assert run(work).success
+    assert tries == [0, 1]
+
+
+@pytest.mark.parametrize("kind", [PermanentError, CatalogError])
+def test_a_foreseen_failure_is_its_message_and_is_not_tried_again(
+    run: Callable[[Work], dg.ExecuteInProcessResult], kind: type[CatalogError]
+) -> None:
+    tries: list[int] = []
+
+    result = run(failing(kind("store atelier: the key is wrong; make another"), tries))
+
+    assert tries == [0]
+    assert said(result) == "store atelier: the key is wrong; make another"
+    error = failure(result).step_failure_data.error
+    assert error is not None
+    assert error.cause is None
+    assert error.context is None
+
+
+def test_a_bug_is_not_tried_again_and_keeps_its_traceback(
+    run: Callable[[Work], dg.ExecuteInProcessResult],
+) -> None:
+    tries: list[int] = []
+
+    result = run(failing(ZeroDivisionError("division by zero"), tries))
+
+    assert tries == [0]
+    assert said(result) == "ZeroDivisionError: division by zero"
+    error = failure(result).step_failure_data.error
+    assert error is not None
+    assert error.cause is not None
+    assert "test_stage.py" in error.cause.to_string()
+
+
+def test_the_store_is_held_while_the_stage_works_and_given_back_after(
+    run: Callable[[Work], dg.ExecuteInProcessResult], database: Database
+) -> None:
+    def owner() -> str | None:
+        with database.read() as connection:
+            found: str | None = connection.scalar(
+                select(leases.c.owner).where(leases.c.store_id == STORE)
+            )
+            return found
+
+    owners: list[str | None] = []
+    result = run(lambda _context: owners.append(owner()))
+
+    assert result.success
+    assert owners[0] is not None
+    assert owners[0].endswith(result.run_id)
+    assert owner() is None
+
+    run(failing(PermanentError("no"), []))
+    assert owner() is None
+
+
+def test_another_writer_is_named_and_nothing_is_done(
+    run: Callable[[Work], dg.ExecuteInProcessResult], database: Database
+) -> None:
+    tries: list[int] = []
+
+    with hold_store(database, STORE, "the-other-run"):
+        result = run(failing(AssertionError("two writers"), tries))
+
+    assert tries == []
+    message = said(result) or ""
+    assert message.startswith("store atelier is being written by run the-other-run (process ")
+    assert message.endswith("wait for that run to end, or end it")
+
+
+def logged(context: Mock) -> list[str]:
+    return [call.args[0] for call in context.log.info.call_args_list]
+
+
+def test_progress_is_logged_now_and_then_with_rate_and_time_left() -> None:
+    context = Mock()
+
+    with time_machine.travel(0, tick=False) as clock:
+        report = log_progress(context, "images")
+        for done in range(0, 1001, 100):
+            report(done, 1000)
+            clock.shift(2)
+
+    assert logged(context) == [
+        "300 of 1,000 images, 50.0 a second, about 14 s left",
+        "600 of 1,000 images, 50.0 a second, about 8 s left",
+        "900 of 1,000 images, 50.0 a second, about 2 s left",
+    ]
+    assert LOG_EVERY_SECONDS <= 6
+
+
+def test_progress_claims_no_rate_before_it_knows_one() -> None:
+    context = Mock()
+
+    with time_machine.travel(0, tick=False) as clock:
+        report = log_progress(context, "images")
+        clock.shift(9)
+        report(16, 27)
+
+    assert logged(context) == ["16 of 27 images"]
