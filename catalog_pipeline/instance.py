@@ -18,6 +18,8 @@ VARIABLE = "DAGSTER_HOME"
 _FOLDER = "dagster"
 _INSTANCE_FILE = "dagster.yaml"
 _LOCAL_INSTANCE = "dagster_local.yaml"
+_WORKSPACE_FILE = "workspace.yaml"
+_LOCAL_WORKSPACE = "workspace_local.yaml"
 
 
 def ensure_dagster_home(settings: Settings, environ: Mapping[str, str] | None = None) -> Path:
@@ -33,12 +35,32 @@ def ensure_dagster_home(settings: Settings, environ: Mapping[str, str] | None = 
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not os.path.lexists(home / _INSTANCE_FILE):
-            _write(home / _INSTANCE_FILE)
+            _write(home / _INSTANCE_FILE, _LOCAL_INSTANCE)
     except OSError as error:
         raise ConfigurationError(
             f"{VARIABLE}: the folder {home} cannot be used: {error.strerror}"
         ) from error
     return home
+
+
+def ensure_workspace(home: Path) -> Path:
+    """A workspace file in the instance's folder that loads the code location, made if absent.
+
+    Processes that share an instance must call the location by one name, wherever they were started
+    and whether or not the project's own `workspace.yaml` is at hand.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+    """
+    target = home / _WORKSPACE_FILE
+    try:
+        if not target.exists():
+            _write(target, _LOCAL_WORKSPACE)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{VARIABLE}: {target} cannot be written: {error.strerror}"
+        ) from error
+    return target
 
 
 def _home(settings: Settings, environ: Mapping[str, str]) -> Path:
@@ -57,8 +79,8 @@ def _home(settings: Settings, environ: Mapping[str, str]) -> Path:
     return settings.local_data_dir / _FOLDER
 
 
-def _write(target: Path) -> None:
-    content = resources.files("catalog_pipeline").joinpath(_LOCAL_INSTANCE).read_bytes()
+def _write(target: Path, source: str) -> None:
+    content = resources.files("catalog_pipeline").joinpath(source).read_bytes()
     # Two commands may start at once: each replaces the whole file, with the same content.
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:

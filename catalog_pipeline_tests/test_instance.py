@@ -16,7 +16,7 @@ from dagster import DagsterInstance
 from sqlalchemy import make_url
 
 from catalog_pipeline.errors import ConfigurationError
-from catalog_pipeline.instance import ensure_dagster_home
+from catalog_pipeline.instance import ensure_dagster_home, ensure_workspace
 from catalog_pipeline.settings import load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -155,3 +155,14 @@ def test_both_ways_to_start_dagster_load_the_same_code_location() -> None:
         "module_name": project["code_location_target_module"],
         "location_name": project["code_location_name"],
     }
+
+
+def test_the_packaged_workspace_is_the_projects_own(tmp_path: Path) -> None:
+    written = ensure_workspace(tmp_path)
+    project = Path(__file__).resolve().parents[1] / "workspace.yaml"
+    assert written.read_bytes() == project.read_bytes()
+
+
+def test_a_workspace_that_is_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "workspace.yaml").write_text("load_from: []\n")
+    assert ensure_workspace(tmp_path).read_text() == "load_from: []\n"

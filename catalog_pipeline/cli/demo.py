@@ -34,6 +34,7 @@ from catalog_pipeline.demo.stores_file import KEY_VARIABLE, SECRET_VARIABLE, wri
 from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.images.blobs import read_blob
+from catalog_pipeline.instance import ensure_workspace
 from catalog_pipeline.settings import PREFIX, Settings, load_settings
 
 FOLDER = Path(".catalog/demo")
@@ -160,7 +161,7 @@ def _serve_ui(settings: Settings, port: int) -> None:
     with DagsterInstance.get() as instance:
         register_partitions(instance, _store_ids(settings))
         end_dead_runs(instance)
-    location = ("--module-name", "catalog_pipeline.definitions")
+    location = ("--workspace", str(ensure_workspace(Path(os.environ["DAGSTER_HOME"]))))
     scripts = Path(sys.executable).parent
     commands = [
         [scripts / "dagster-webserver", *location, "--host", LOOPBACK, "--port", str(port)],

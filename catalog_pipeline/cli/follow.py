@@ -5,6 +5,7 @@ It works the same for a run executed here and for one that a daemon launched.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -64,10 +65,13 @@ class Follower:
     def _show(self, entry: EventLogEntry, spinner: Status | None) -> None:
         event = entry.dagster_event
         if event is None:
+            if entry.level in {logging.ERROR, logging.CRITICAL}:
+                # Of a failed step, whose own event says more, or of those that wait for it.
+                return
             if spinner is not None:
                 spinner.update(Text(printable(entry.user_message)))
             else:
-                self._console.print(f"  {printable(entry.user_message)}", markup=False)
+                self._print(f"  {printable(entry.user_message)}")
             return
         if event.event_type == DagsterEventType.STEP_START and event.step_key:
             if spinner is not None:
@@ -77,12 +81,19 @@ class Follower:
             name = event.asset_key.to_user_string()
             self.metadata[name] = {key: _plain(value) for key, value in metadata.items()}
             for line in stage_lines(name, self.metadata[name]):
-                self._console.print(printable(line), markup=False)
+                self._print(printable(line))
         elif event.event_type == DagsterEventType.STEP_FAILURE:
             error = event.step_failure_data.error
             user = event.step_failure_data.user_failure_data
             said = user.description if user and user.description else str(error and error.message)
             self.failures.append(f"{event.step_key}: {said.strip()}")
+        elif event.event_type == DagsterEventType.RUN_FAILURE and not self.failures:
+            # Not one of its steps: the run could not be launched, or its worker died.
+            self.failures.append(printable(event.message or "the run failed"))
+
+    def _print(self, line: str) -> None:
+        # A pipe's reader breaks lines where it likes.
+        self._console.print(line, markup=False, soft_wrap=not self._console.is_terminal)
 
     @contextmanager
     def _spinner(self) -> Iterator[Status | None]:

@@ -24,6 +24,7 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
 from catalog_pipeline.defs.partitions import STORES
 from catalog_pipeline.errors import CatalogError
+from catalog_pipeline.instance import ensure_workspace
 
 JOB = "sync_store"
 # Names the process that executes a run by itself, so that its death can be noticed.
@@ -138,7 +139,7 @@ def _executed_here(
 def _queued(instance: DagsterInstance, store_id: str, run_config: Mapping[str, Any]) -> str | None:
     """Queue the run and see it leave the queue; None when the daemon falls silent before that."""
     run_id = str(uuid4())
-    _submit(run_id, store_id, run_config)
+    _submit(instance, run_id, store_id, run_config)
     while (run := instance.get_run_by_id(run_id)) is None or run.status in _WAITING:
         if not has_live_daemon(instance):
             if run is not None:
@@ -153,10 +154,13 @@ def _quiet(run_config: Mapping[str, Any]) -> dict[str, Any]:
     return {**run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-def _submit(run_id: str, store_id: str, run_config: Mapping[str, Any]) -> None:
+def _submit(
+    instance: DagsterInstance, run_id: str, store_id: str, run_config: Mapping[str, Any]
+) -> None:
     command = [
         *(str(Path(sys.executable).with_name("dagster")), "job", "launch"),
-        *("--module-name", "catalog_pipeline.definitions", "--job", JOB, "--run-id", run_id),
+        *("--workspace", str(ensure_workspace(Path(instance.root_directory)))),
+        *("--job", JOB, "--run-id", run_id),
         *("--tags", json.dumps({"dagster/partition": store_id})),
         *("--config-json", json.dumps(run_config)),
     ]

@@ -66,7 +66,9 @@ def sync_store(
         run = execute(instance, _definitions, store_id, config, follower.watch)
     succeeded = run.status == DagsterRunStatus.SUCCESS
     for failure in follower.failures:
-        console.print(f"failed  {failure}", markup=False, style="red")
+        console.print(
+            f"failed  {failure}", markup=False, style="red", soft_wrap=not console.is_terminal
+        )
     return {
         "store": store_id,
         "run_id": run.run_id,

@@ -1,0 +1,164 @@
+"""A store synced, looked at and searched from a terminal, with and without a daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import DagsterInstance
+
+from catalog_pipeline.cli.runs import EXECUTED_BY
+from catalog_pipeline.demo.stores_file import SECRET_VARIABLE
+from catalog_pipeline_tests.deployment import Deployment, sample_deployment
+from catalog_pipeline_tests.ui.servers import dagster_servers
+
+CATALOG = Path(sys.executable).with_name("catalog")
+CANARY = "cs_canary_that_must_stay_secret"
+
+
+def call(
+    deployment: Deployment, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("CATALOG_")}
+    return subprocess.run(
+        [str(CATALOG), *arguments],
+        env=environ | deployment.environ | variables,
+        cwd=deployment.folder,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def answer(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with sample_deployment(tmp_path_factory.mktemp("deployment")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def synced(deployment: Deployment) -> Mapping[str, Any]:
+    """What the first sync of a store answered."""
+    found: dict[str, Any] = answer(call(deployment, "sync", "atelier", "--json"))
+    return found
+
+
+def test_a_sync_answers_with_every_stage(synced: Mapping[str, Any]) -> None:
+    assert synced["succeeded"] is True
+    assert synced["status"] == "success"
+    assert list(synced["stages"]) == [
+        "raw_products",
+        "products",
+        "product_images",
+        "image_embeddings",
+        "qdrant_points",
+    ]
+    points = synced["stages"]["qdrant_points"]
+    assert points["upserted"] == points["points"] == synced["stages"]["product_images"]["accepted"]
+
+
+def test_the_run_is_on_the_instance_that_the_ui_shows(
+    deployment: Deployment, synced: Mapping[str, Any]
+) -> None:
+    with DagsterInstance.from_config(str(deployment.dagster_home)) as instance:
+        run = instance.get_run_by_id(synced["run_id"])
+        assert run is not None
+        assert run.job_name == "sync_store"
+        assert run.tags["dagster/partition"] == "atelier"
+        assert set(instance.get_dynamic_partitions("stores")) == {"atelier", "nordhavn"}
+
+
+def test_status_tells_what_was_synced(deployment: Deployment, synced: Mapping[str, Any]) -> None:
+    atelier, nordhavn = answer(call(deployment, "status", "--json"))["stores"]
+    stages = synced["stages"]
+    assert atelier["live"] == stages["products"]["live"]
+    assert atelier["accepted"] == stages["product_images"]["accepted"]
+    assert atelier["points"] == stages["qdrant_points"]["points"]
+    assert nordhavn["last_walk"] is None
+    text = call(deployment, "status").stdout
+    assert "nordhavn: never synced; run: catalog sync nordhavn" in text
+
+
+def test_search_by_a_product_and_by_its_picture(
+    deployment: Deployment, synced: Mapping[str, Any]
+) -> None:
+    assert synced["succeeded"]
+    blob = next(path for path in (deployment.folder / "images").rglob("*") if path.is_file())
+    by_picture = answer(call(deployment, "search", "--image", str(blob), "--limit", "3", "--json"))
+    hits = by_picture["hits"]
+    assert len(hits) == 3
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+    best = hits[0]
+    named = f"atelier:{best['payload']['external_id']}"
+    others = answer(call(deployment, "search", "--product", named, "--json"))["hits"]
+    assert best["product_id"] not in [hit["product_id"] for hit in others]
+    cheap = answer(
+        call(
+            deployment,
+            *("search", "--product", named, "--max-price", "60", "--currency", "eur", "--json"),
+        )
+    )["hits"]
+    assert cheap
+    assert all(hit["payload"]["price"] <= 60 for hit in cheap)
+    table = call(deployment, "search", "--product", named)
+    assert table.stdout.startswith("score")
+
+
+def test_the_stores_answer_their_check(deployment: Deployment) -> None:
+    done = call(deployment, "stores", "check")
+    assert done.returncode == 0, done.stdout
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok", "ok"]
+
+
+def test_a_wrong_secret_fails_the_sync_with_what_the_store_said(deployment: Deployment) -> None:
+    done = call(deployment, "sync", "nordhavn", **{SECRET_VARIABLE: CANARY})
+    assert done.returncode == 1
+    assert "Consumer secret is invalid." in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    checked = call(deployment, "stores", "check", "nordhavn", **{SECRET_VARIABLE: CANARY})
+    assert checked.returncode == 1
+    assert "secret" in checked.stdout
+    for path in deployment.folder.rglob("*"):
+        if path.is_file():
+            assert CANARY.encode() not in path.read_bytes(), path
+    assert CANARY not in done.stdout + done.stderr + checked.stdout
+
+
+def test_a_sample_reads_no_more_than_it_was_asked_to(tmp_path: Path) -> None:
+    with sample_deployment(tmp_path, products_per_store=60, picture_size=128) as opened:
+        found = answer(call(opened, "sync", "nordhavn", "--sample", "10", "--json"))
+        walk = found["stages"]["raw_products"]
+        assert walk["products"] == 10
+        assert walk["complete"] is False
+        assert found["stages"]["products"]["seen"] == 10
+        # Nothing is missing afterwards: the next sync reads the whole store.
+        whole = answer(call(opened, "sync", "nordhavn", "--full", "--json"))
+        assert whole["stages"]["raw_products"]["complete"] is True
+        assert whole["stages"]["products"]["new"] > 10
+
+
+@pytest.mark.timeout(180)
+def test_with_a_live_daemon_the_run_is_queued_and_followed(tmp_path: Path) -> None:
+    with (
+        sample_deployment(tmp_path, products_per_store=20, picture_size=256) as opened,
+        dagster_servers(opened),
+    ):
+        found = answer(call(opened, "sync", "atelier", "--json"))
+        assert found["succeeded"] is True
+        assert found["stages"]["qdrant_points"]["points"] > 0
+        with DagsterInstance.from_config(str(opened.dagster_home)) as instance:
+            run = instance.get_run_by_id(found["run_id"])
+            assert run is not None
+            assert EXECUTED_BY not in run.tags
