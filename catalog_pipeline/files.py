@@ -50,6 +50,10 @@ class DataFolder:
             raise ValueError(f"{name!r} is not a path inside the data folder")
         return f"{self._root}/{name}"
 
+    def uri(self, name: str) -> str:
+        """The address of a file or folder with its protocol: file:///… or s3://…."""
+        return str(self._fs.unstrip_protocol(self.path(name)))
+
     def write(self, name: str, content: bytes) -> None:
         """Write a file so that a reader sees all of it or nothing, even after a crash."""
         path = self.path(name)

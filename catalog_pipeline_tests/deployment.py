@@ -13,6 +13,8 @@ from catalog_pipeline.demo.stores_file import KEY_VARIABLE, SECRET_VARIABLE, wri
 from catalog_pipeline.instance import ensure_dagster_home
 from catalog_pipeline.settings import load_settings
 
+STAGES = ["raw_products", "products", "product_images", "image_embeddings", "qdrant_points"]
+
 
 @dataclass(frozen=True)
 class Deployment:

@@ -1,7 +1,7 @@
 """Many rows at a time, by each database's fastest safe road.
 
-SQLite: one prepared statement and `executemany`. PostgreSQL: COPY into a temporary table and one
-merge, about three times as fast as `executemany`. Both run in the caller's transaction.
+SQLite: one prepared statement and `executemany`. PostgreSQL: binary COPY into a temporary table and
+one merge, more than three times as fast as `executemany`. Both run in the caller's transaction.
 """
 
 from __future__ import annotations
@@ -39,17 +39,16 @@ def _merge(connection: Connection, table: Table, rows: Sequence[Row], *, overwri
     if not rows:
         return
     names = [column.name for column in table.columns if column.name in rows[0]]
-    values = _driver_values(table, names, rows, connection.dialect)
     quote = connection.dialect.identifier_preparer.quote
     columns = ", ".join(map(quote, names))
     insert = f"INSERT INTO {quote(table.name)} ({columns})"
     conflict = _on_conflict(table, names, quote, overwrite=overwrite)
     if connection.dialect.name != "postgresql":
         marks = ", ".join("?" * len(names))
-        connection.exec_driver_sql(f"{insert} VALUES ({marks}) {conflict}", list(values))
+        values = list(_driver_values(table, names, rows, connection.dialect))
+        connection.exec_driver_sql(f"{insert} VALUES ({marks}) {conflict}", values)
         return
-    staging = quote(f"incoming_{table.name}_{digest(names)[:8]}")
-    _stage(connection, quote(table.name), staging, columns, values)
+    staging = _stage(connection, table, names, rows)
     # Keys in one order, so that two stores that bring the same images cannot deadlock.
     keys = ", ".join(quote(column.name) for column in table.primary_key)
     connection.exec_driver_sql(
@@ -67,45 +66,55 @@ def _on_conflict(
     return f"ON CONFLICT ({', '.join(map(quote, keys))}) DO {action}"
 
 
-def _stage(
-    connection: Connection,
-    target: str,
-    staging: str,
-    columns: str,
-    values: Iterable[tuple[Any, ...]],
-) -> None:
-    """COPY the rows into a temporary table of the session, empty again after each transaction."""
+def _stage(connection: Connection, table: Table, names: list[str], rows: Sequence[Row]) -> str:
+    """COPY the rows into a temporary table of the session, empty again after each transaction.
+
+    Returns its quoted name. Binary, because the server would otherwise spend a quarter of its time
+    on finding the ends of fields.
+    """
+    from psycopg.types.json import set_json_dumps
+
+    dialect = connection.dialect
+    quote = dialect.identifier_preparer.quote
+    columns = ", ".join(map(quote, names))
+    staging = quote(f"incoming_{table.name}_{digest(names)[:8]}")
     connection.exec_driver_sql(
         f"CREATE TEMPORARY TABLE IF NOT EXISTS {staging} ON COMMIT DELETE ROWS "
-        f"AS SELECT {columns} FROM {target} WITH NO DATA"
+        f"AS SELECT {columns} FROM {quote(table.name)} WITH NO DATA"
     )
-    if connection.exec_driver_sql(f"SELECT EXISTS (SELECT FROM {staging})").scalar():
-        # An earlier batch of the same transaction; looking is cheaper than always emptying.
-        connection.exec_driver_sql(f"DELETE FROM {staging}")
+    # Of an earlier batch of the same transaction.
+    connection.exec_driver_sql(f"DELETE FROM {staging}")
     driver = connection.connection.driver_connection
     assert driver is not None
-    with driver.cursor() as cursor, cursor.copy(f"COPY {staging} ({columns}) FROM STDIN") as copy:
-        for row in values:
-            copy.write_row(row)
+    with driver.cursor() as cursor:
+        set_json_dumps(json_text, cursor)
+        with cursor.copy(f"COPY {staging} ({columns}) FROM STDIN (FORMAT BINARY)") as copy:
+            # Without its length: `varchar(63)` is `varchar` to the driver.
+            copy.set_types(
+                [table.c[name].type.compile(dialect).lower().partition("(")[0] for name in names]
+            )
+            for row in map(_values_of(names), rows):
+                copy.write_row(row)
+    return staging
 
 
 def _driver_values(
     table: Table, names: list[str], rows: Sequence[Row], dialect: Dialect
 ) -> Iterable[tuple[Any, ...]]:
-    """Rows as tuples of what the driver takes, converted column by column.
-
-    Text is what both drivers write fastest, and COPY turns it into whatever the column is.
-    """
-    columns = (
-        zip(*map(itemgetter(*names), rows), strict=True)
-        if len(names) > 1
-        else [[row[names[0]] for row in rows]]
-    )
+    """Rows as tuples of what SQLite's driver takes, converted column by column."""
+    columns = zip(*map(_values_of(names), rows), strict=True)
     converted: list[Iterable[Any]] = []
     for name, column in zip(names, columns, strict=True):
         convert = _converter(table.c[name].type, dialect)
         converted.append(column if convert is None else map(convert, column))
     return zip(*converted, strict=True)
+
+
+def _values_of(names: list[str]) -> Callable[[Row], tuple[Any, ...]]:
+    """The values of a row in the order of these names."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda row: (row[names[0]],)
 
 
 def _converter(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:

@@ -4,9 +4,22 @@ Types come from the schema itself; a column without a sentence here fails a test
 """
 
 import dagster as dg
-from sqlalchemy import Table
+from sqlalchemy import JSON, Boolean, Integer, String, Table, Uuid
+from sqlalchemy.types import TypeEngine
 
 from catalog_pipeline.catalog import schema
+from catalog_pipeline.catalog.types import ExactDecimal, UtcDateTime
+
+# What a column holds, not how SQLite or PostgreSQL stores it.
+TYPES: dict[type[object], str] = {
+    Boolean: "boolean",
+    ExactDecimal: "decimal",
+    Integer: "integer",
+    JSON: "json",
+    String: "string",
+    UtcDateTime: "timestamp",
+    Uuid: "uuid",
+}
 
 PRODUCTS = {
     "product_id": "UUIDv5 of store and external id; the point id of the main image.",
@@ -74,13 +87,13 @@ def column_schema(table: Table, sentences: dict[str, str]) -> dg.TableSchema:
     """The table's columns with their types and sentences.
 
     Raises:
-        KeyError: a column has no sentence.
+        KeyError: a column has no sentence, or a type without a name.
     """
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name=column.name,
-                type=str(column.type.compile()).lower(),
+                type=_type_name(column.type),
                 description=sentences[column.name],
                 constraints=dg.TableColumnConstraints(
                     nullable=bool(column.nullable), unique=bool(column.unique)
@@ -89,6 +102,13 @@ def column_schema(table: Table, sentences: dict[str, str]) -> dg.TableSchema:
             for column in table.columns
         ]
     )
+
+
+def _type_name(kind: TypeEngine[object]) -> str:
+    for base in type(kind).__mro__:
+        if base in TYPES:
+            return TYPES[base]
+    raise KeyError(f"no name for the column type {kind!r}")
 
 
 PRODUCTS_SCHEMA = column_schema(schema.products, PRODUCTS)

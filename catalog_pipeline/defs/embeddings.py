@@ -45,7 +45,7 @@ class EmbedConfig(dg.Config):
     retry_policy=RECONNECT,
     metadata={
         "dagster/table_name": "embeddings",
-        "dagster/uri": "embeddings/<model version>/",
+        "dagster/uri": "$CATALOG_DATA_DIR/embeddings/<model version>/",
         "dagster/column_schema": EMBEDDINGS_SCHEMA,
     },
 )
@@ -76,4 +76,10 @@ def image_embeddings(
             ),
             progress=log_progress(context, "images"),
         )
-    return dg.MaterializeResult(metadata=report_metadata(report))
+    return dg.MaterializeResult(
+        metadata={
+            **report_metadata(report, first=("embedded", "reused", "failed")),
+            "dagster/uri": files.get().uri(f"embeddings/{report.model_version}"),
+            "dagster/partition_row_count": report.embedded + report.reused,
+        }
+    )

@@ -22,7 +22,7 @@ from catalog_pipeline.images.sync import sync_images
     retry_policy=RECONNECT,
     metadata={
         "dagster/table_name": "image_verdicts",
-        "dagster/uri": "images/<sha256>",
+        "dagster/uri": "$CATALOG_DATA_DIR/images/",
         "dagster/column_schema": PRODUCT_IMAGES_SCHEMA,
     },
 )
@@ -50,5 +50,9 @@ def product_images(
             progress=log_progress(context, "images"),
         )
     return dg.MaterializeResult(
-        metadata={**report_metadata(report), "dagster/partition_row_count": report.accepted}
+        metadata={
+            **report_metadata(report, first=("accepted", "rejected", "fetched")),
+            "dagster/uri": files.get().uri("images"),
+            "dagster/partition_row_count": report.accepted,
+        }
     )

@@ -1,7 +1,10 @@
-"""A stage's report as Dagster metadata: numbers as numbers, counts by reason as tables."""
+"""A stage's report as Dagster metadata: numbers as numbers, counts by reason as tables.
+
+What a stage counts is decided by its report; which counts are read first, by its asset.
+"""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,19 +12,38 @@ import dagster as dg
 
 # Beyond this a table in the event log costs more than it tells.
 MOST_ROWS = 20
+REASON = "reason"
+COUNT = "count"
+EXAMPLES = "examples"
+# Stands beside every materialisation already, as its partition.
+_PARTITION = "store_id"
+
+Metadata = dict[str, dg.MetadataValue[Any]]
 
 
-def report_metadata(report: Any) -> dict[str, dg.MetadataValue[Any]]:
-    """Every field of a report dataclass that has a value, under its own name."""
-    found: dict[str, dg.MetadataValue[Any]] = {}
-    for field in dataclasses.fields(report):
-        value = metadata_value(getattr(report, field.name))
-        if value is not None:
-            found[field.name] = value
+def report_metadata(
+    report: Any, *, first: Sequence[str] = (), moments: Sequence[str] = ()
+) -> Metadata:
+    """Every field of a report dataclass that has a value, under its own name.
+
+    Args:
+        report: an instance of the dataclass.
+        first: fields that stand above the others; a run's log shows a few lines of them only.
+        moments: fields that hold a time as ISO 8601 text.
+    """
+    rest = (field.name for field in dataclasses.fields(report))
+    found: Metadata = {}
+    for name in dict.fromkeys([*first, *rest]):
+        value = getattr(report, name)
+        if name in moments and value is not None:
+            value = datetime.fromisoformat(value)
+        shown = metadata_value(value)
+        if shown is not None and name != _PARTITION:
+            found[name] = shown
     return found
 
 
-def metadata_value(value: Any) -> dg.MetadataValue[Any] | None:  # noqa: PLR0911
+def metadata_value(value: Any) -> dg.MetadataValue[Any] | None:
     """One value as Dagster shows it best; None for what is absent or empty."""
     if isinstance(value, bool):
         return dg.MetadataValue.bool(value)
@@ -33,43 +55,27 @@ def metadata_value(value: Any) -> dg.MetadataValue[Any] | None:  # noqa: PLR0911
         return dg.MetadataValue.timestamp(value)
     if not value:
         return None
-    if isinstance(value, Mapping):
-        return _pairs(value)
-    if isinstance(value, str):
-        return dg.MetadataValue.text(value)
-    if isinstance(value, Iterable):
-        return _records(list(value))
-    return dg.MetadataValue.text(str(value))
+    return _by_reason(value) if isinstance(value, Mapping) else dg.MetadataValue.text(str(value))
 
 
-def _pairs(pairs: Mapping[str, int | str]) -> dg.MetadataValue[Any]:
-    """Counts with the largest first; other values in their own order."""
-    items = list(pairs.items())
-    counts = all(isinstance(value, int) for _, value in items)
-    if counts:
-        items.sort(key=lambda item: (-int(item[1]), item[0]))
-    name = "count" if counts else "value"
+def _by_reason(values: Mapping[str, int | str]) -> dg.MetadataValue[Any]:
+    """Counts with the largest first, adding up to all of them; examples in their own order."""
+    counts = {reason: value for reason, value in values.items() if isinstance(value, int)}
+    if len(counts) == len(values):
+        return _table(COUNT, "int", _largest(counts))
+    return _table(EXAMPLES, "string", list(values.items())[:MOST_ROWS])
+
+
+def _largest(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    if len(ordered) <= MOST_ROWS:
+        return ordered
+    shown, others = ordered[: MOST_ROWS - 1], ordered[MOST_ROWS - 1 :]
+    return [*shown, (f"{len(others)} other reasons", sum(count for _, count in others))]
+
+
+def _table(name: str, kind: str, rows: Sequence[tuple[str, int | str]]) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.table(
-        records=[dg.TableRecord({"what": what, name: value}) for what, value in items[:MOST_ROWS]],
-        schema=dg.TableSchema(
-            columns=[
-                dg.TableColumn("what", "string"),
-                dg.TableColumn(name, "int" if counts else "string"),
-            ]
-        ),
+        records=[dg.TableRecord({REASON: reason, name: value}) for reason, value in rows],
+        schema=dg.TableSchema([dg.TableColumn(REASON, "string"), dg.TableColumn(name, kind)]),
     )
-
-
-def _records(rows: list[Any]) -> dg.MetadataValue[Any]:
-    as_dicts = [row if isinstance(row, Mapping) else dataclasses.asdict(row) for row in rows]
-    return dg.MetadataValue.table(
-        records=[
-            dg.TableRecord({name: _cell(value) for name, value in row.items()})
-            for row in as_dicts[:MOST_ROWS]
-        ],
-        schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in as_dicts[0]]),
-    )
-
-
-def _cell(value: Any) -> str | int | float | bool:
-    return value if isinstance(value, str | int | float | bool) else str(value)

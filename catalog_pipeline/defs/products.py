@@ -37,7 +37,7 @@ class WalkConfig(dg.Config):
     code_version="1",
     retry_policy=RECONNECT,
     metadata={
-        "dagster/uri": "archive/<store>/<walk>/",
+        "dagster/uri": "$CATALOG_DATA_DIR/archive/<store>/<walk>/",
         "dagster/column_schema": RAW_PRODUCTS,
     },
 )
@@ -71,8 +71,13 @@ def raw_products(
             )
     return dg.MaterializeResult(
         metadata={
-            **report_metadata(report),
-            "dagster/uri": f"{files.get()}/archive/{store.id}/{report.walk_id}",
+            **report_metadata(
+                report,
+                first=("products", "announced", "complete", "reason"),
+                moments=("server_clock",),
+            ),
+            "store": dg.MetadataValue.url(store.url),
+            "dagster/uri": files.get().uri(f"archive/{store.id}/{report.walk_id}"),
             "dagster/partition_row_count": report.products,
         }
     )
@@ -83,7 +88,7 @@ def raw_products(
     partitions_def=stores_partitions,
     group_name=GROUP,
     owners=OWNERS,
-    kinds={"postgres", "sqlite", "table"},
+    kinds={"pydantic", "sql", "table"},
     tags={"stage": "transform"},
     code_version="1",
     retry_policy=RECONNECT,
@@ -116,5 +121,10 @@ def products(
             progress=log_progress(context, "records"),
         )
     return dg.MaterializeResult(
-        metadata={**report_metadata(report), "dagster/partition_row_count": report.live}
+        metadata={
+            **report_metadata(
+                report, first=("live", "new", "changed", "unchanged"), moments=("watermark",)
+            ),
+            "dagster/partition_row_count": report.live,
+        }
     )

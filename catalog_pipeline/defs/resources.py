@@ -6,6 +6,7 @@ the environment is the one place for it, so no secret can end in Dagster's run s
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import quote
 
 import dagster as dg
 from pydantic import PrivateAttr
@@ -104,8 +105,13 @@ class VectorIndexResource(dg.ConfigurableResource[None]):
         """The name that readers use."""
         return load_settings().collection
 
+    def dashboard(self, collection: str) -> str | None:
+        """Where a Qdrant server shows the collection; None for Qdrant Edge, which has no page."""
+        url = load_settings().qdrant_url
+        return f"{url.rstrip('/')}/dashboard#/collections/{quote(collection)}" if url else None
+
     @contextmanager
-    def open(self) -> Iterator[VectorIndex]:
-        """The index, closed at the end of the block."""
-        with open_index(load_settings()) as index:
+    def open(self, run_id: str) -> Iterator[VectorIndex]:
+        """The index, closed at the end of the block; whoever waits for it is told this run."""
+        with open_index(load_settings(), run=f"run {run_id}") as index:
             yield index

@@ -35,9 +35,8 @@ def stage(context: dg.AssetExecutionContext, database: DatabaseResource) -> Iter
     except ServiceUnavailableError:
         raise
     except CatalogError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
-    except dg.Failure:
-        raise
+        # Its message is written for a person; where it was raised would only bury it.
+        raise dg.Failure(description=str(error), allow_retries=False) from None
     except Exception as error:
         raise dg.Failure(
             description=f"{type(error).__name__}: {error}", allow_retries=False
@@ -57,10 +56,10 @@ def log_progress(context: dg.AssetExecutionContext, things: str) -> Progress:
         if now - last < LOG_EVERY_SECONDS or done >= total:
             return
         last = now
-        rate = (done - first[1]) / (now - first[0]) if now > first[0] else 0.0
-        line = f"{done:,} of {total:,} {things}, {rate:,.1f} a second"
-        if rate:
-            line += f", about {(total - done) / rate:.0f} s left"
+        line = f"{done:,} of {total:,} {things}"
+        if done > first[1]:
+            rate = (done - first[1]) / (now - first[0])
+            line += f", {rate:,.1f} a second, about {(total - done) / rate:,.0f} s left"
         context.log.info(line)
 
     return report

@@ -17,6 +17,8 @@ from catalog_pipeline.defs.resources import (
 from catalog_pipeline.defs.stage import RECONNECT, log_progress, stage
 from catalog_pipeline.vectors.sync import sync_points
 
+FIRST = ("points", "upserted", "payload_refreshed", "unchanged", "deleted", "waiting")
+
 
 @dg.asset(
     deps=[image_embeddings],
@@ -28,7 +30,7 @@ from catalog_pipeline.vectors.sync import sync_points
     code_version="1",
     retry_policy=RECONNECT,
     metadata={
-        "dagster/uri": "qdrant://<collection>",
+        "dagster/uri": "qdrant://$CATALOG_COLLECTION",
         "dagster/table_name": "points",
         "dagster/column_schema": POINTS_SCHEMA,
     },
@@ -50,7 +52,10 @@ def qdrant_points(
     collection of another size, or one that belongs to another database, is refused and never
     touched.
     """
-    with stage(context, database) as lease, vector_index.open() as index:
+    with (
+        stage(context, database) as lease,
+        vector_index.open(context.run.run_id) as index,
+    ):
         report = sync_points(
             lease,
             files.get(),
@@ -61,9 +66,11 @@ def qdrant_points(
             deployment_id=lease.database.deployment_id(),
             progress=log_progress(context, "points"),
         )
+    dashboard = vector_index.dashboard(report.collection)
     return dg.MaterializeResult(
         metadata={
-            **report_metadata(report),
+            **report_metadata(report, first=FIRST),
+            **({"dashboard": dg.MetadataValue.url(dashboard)} if dashboard else {}),
             "dagster/partition_row_count": report.points,
             "dagster/uri": f"qdrant://{report.collection}",
         }

@@ -9,10 +9,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from catalog_pipeline.defs.stage import RECONNECT
 from catalog_pipeline.definitions import build_defs, defs
+from catalog_pipeline.defs.stage import RECONNECT
+from catalog_pipeline_tests.deployment import STAGES
 
-STAGES = ["raw_products", "products", "product_images", "image_embeddings", "qdrant_points"]
 GROUPS = {
     "raw_products": "products",
     "products": "products",
@@ -72,9 +72,7 @@ def test_every_column_has_a_type_and_a_description(stage: str) -> None:
 
 
 def test_assets_are_retried_for_a_lost_connection_and_no_more_than_twice() -> None:
-    policies = {
-        stage: GRAPH.get(dg.AssetKey(stage)).assets_def.op.retry_policy for stage in STAGES
-    }
+    policies = {stage: GRAPH.get(dg.AssetKey(stage)).assets_def.op.retry_policy for stage in STAGES}
 
     assert policies == dict.fromkeys(STAGES, RECONNECT)
     assert RECONNECT.max_retries == 2

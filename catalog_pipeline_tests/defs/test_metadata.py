@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -27,7 +28,7 @@ class Report:
     rejected: dict[str, int] = field(default_factory=dict)
 
 
-def rows(value: dg.MetadataValue[object] | None) -> list[dict[str, object]]:
+def rows(value: dg.MetadataValue[Any] | None) -> list[dict[str, object]]:
     assert isinstance(value, dg.TableMetadataValue)
     return [dict(record.data) for record in value.records]
 

@@ -1,11 +1,11 @@
 """What an asset does when its stage fails: which failures are tried again, and what is said."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from unittest.mock import Mock
 
 import dagster as dg
 import pytest
-import time_machine
 from sqlalchemy import select
 
 from catalog_pipeline.catalog.database import Database
@@ -19,13 +19,6 @@ from catalog_pipeline.errors import CatalogError, PermanentError, ServiceUnavail
 STORE = "atelier"
 
 
-class OpenedDatabase(DatabaseResource):
-    """The test's own database, left open when the run ends."""
-
-    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        pass
-
-
 Work = Callable[[dg.AssetExecutionContext], None]
 
 
@@ -37,10 +30,17 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def run(database: Database, instance: dg.DagsterInstance) -> Callable[[Work], dg.ExecuteInProcessResult]:
+def run(
+    database: Database,
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[Work], dg.ExecuteInProcessResult]:
     """Materialise an asset whose stage does the given work; waits nowhere between tries."""
-    resource = OpenedDatabase()
-    resource._database = database
+    # Where the fixture has put its database.
+    monkeypatch.setenv("CATALOG_DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("CATALOG_DATABASE_URL", raising=False)
+    assert (tmp_path / "catalog.sqlite").exists()
 
     def execute(work: Work) -> dg.ExecuteInProcessResult:
         @dg.asset(
@@ -55,7 +55,7 @@ def run(database: Database, instance: dg.DagsterInstance) -> Callable[[Work], dg
             [worked],
             instance=instance,
             partition_key=STORE,
-            resources={"database": resource},
+            resources={"database": DatabaseResource()},
             raise_on_error=False,
         )
 
@@ -179,14 +179,29 @@ def logged(context: Mock) -> list[str]:
     return [call.args[0] for call in context.log.info.call_args_list]
 
 
-def test_progress_is_logged_now_and_then_with_rate_and_time_left() -> None:
+class Clock:
+    """Stands in for the module `time`."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("catalog_pipeline.defs.stage.time", made)
+    return made
+
+
+def test_progress_is_logged_now_and_then_with_rate_and_time_left(clock: Clock) -> None:
     context = Mock()
 
-    with time_machine.travel(0, tick=False) as clock:
-        report = log_progress(context, "images")
-        for done in range(0, 1001, 100):
-            report(done, 1000)
-            clock.shift(2)
+    report = log_progress(context, "images")
+    for done in range(0, 1001, 100):
+        report(done, 1000)
+        clock.now += 2
 
     assert logged(context) == [
         "300 of 1,000 images, 50.0 a second, about 14 s left",
@@ -196,12 +211,11 @@ def test_progress_is_logged_now_and_then_with_rate_and_time_left() -> None:
     assert LOG_EVERY_SECONDS <= 6
 
 
-def test_progress_claims_no_rate_before_it_knows_one() -> None:
+def test_progress_claims_no_rate_before_it_knows_one(clock: Clock) -> None:
     context = Mock()
 
-    with time_machine.travel(0, tick=False) as clock:
-        report = log_progress(context, "images")
-        clock.shift(9)
-        report(16, 27)
+    report = log_progress(context, "images")
+    clock.now += 9
+    report(16, 27)
 
     assert logged(context) == ["16 of 27 images"]

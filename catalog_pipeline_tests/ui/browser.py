@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Page, sync_playwright
 
+GROUPS = ("products", "images", "embeddings", "vectors")
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -45,3 +46,20 @@ def browser_page(chromium: str, url: str, *, scale: float = 1.0) -> Iterator[Pag
             yield page
         finally:
             browser.close()
+
+
+def open_lineage(page: Page) -> None:
+    """The global lineage with every group opened; they are collapsed by default."""
+    opened = ",".join(f"global@global:{group}" for group in GROUPS)
+    page.goto(f"/asset-groups?expanded={opened}")
+    page.get_by_text("qdrant_points").first.wait_for()
+
+
+def launch_partition(page: Page, store_id: str) -> None:
+    """From the page's Materialize button to one run of one partition."""
+    page.get_by_role("button", name="Materialize").first.click()
+    page.get_by_text("Select a partition or create one").click()
+    page.get_by_role("menuitem").filter(has_text=store_id).click()
+    # Closes the list of partitions, which lies over the dialog.
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Launch 1 run").click()

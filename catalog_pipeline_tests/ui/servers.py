@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import psutil
@@ -22,17 +21,75 @@ from catalog_pipeline_tests.deployment import Deployment
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOCATION = "catalog_pipeline"
 _START_SECONDS = 60
-_STOP_SECONDS = 20
+_STOP_SECONDS = 5
+_OVER = {"SUCCESS", "FAILURE", "CANCELED"}
+
+
+_LAUNCH = """mutation Launch($params: ExecutionParams!) {
+  launchPipelineExecution(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+  }
+}"""
+_RUNS = """{
+  runsOrError {
+    ... on Runs { results { runId jobName status startTime endTime tags { key value } } }
+  }
+}"""
+_PARTITIONS = """query Partitions($asset: AssetKeyInput!) {
+  assetNodeOrError(assetKey: $asset) {
+    ... on AssetNode {
+      assetPartitionStatuses {
+        ... on DefaultPartitionStatuses {
+          materializedPartitions
+          failedPartitions
+          unmaterializedPartitions
+          materializingPartitions
+        }
+      }
+    }
+  }
+}"""
+_READY = """{
+  workspaceOrError { ... on Workspace { locationEntries { loadStatus } } }
+  instance { daemonHealth { allDaemonStatuses { daemonType healthy } } }
+}"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as the list of runs shows it; times are seconds since 1970."""
+
+    job: str
+    status: str
+    partition: str
+    started_at: float | None
+    ended_at: float | None
+
+
+class Listener(NamedTuple):
+    """A socket that accepts connections."""
+
+    pid: int
+    address: str
+    port: int
 
 
 @dataclass(frozen=True)
 class DagsterServers:
     """A running webserver and daemon."""
 
-    url: str
+    port: int
     deployment: Deployment
     processes: tuple[subprocess.Popen[bytes], ...]
     output_file: Path
+
+    @property
+    def url(self) -> str:
+        """The UI's address."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def output(self) -> str:
@@ -51,6 +108,63 @@ class DagsterServers:
         data: dict[str, Any] = answer["data"]
         return data
 
+    def launch(self, job: str, store_id: str, assets: Sequence[str] = ()) -> str:
+        """Launch one partition as the UI does; without assets, all of a named job. Its run id."""
+        selector: dict[str, Any] = {
+            "repositoryLocationName": LOCATION,
+            "repositoryName": "__repository__",
+            "jobName": job,
+        }
+        if assets:
+            selector["assetSelection"] = [{"path": [asset]} for asset in assets]
+        tags = [{"key": "dagster/partition", "value": store_id}]
+        params = {"selector": selector, "mode": "default", "executionMetadata": {"tags": tags}}
+        launched = self.graphql(_LAUNCH, {"params": params})["launchPipelineExecution"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        run_id: str = launched["run"]["runId"]
+        return run_id
+
+    def runs(self) -> dict[str, Run]:
+        """All runs by id, oldest first."""
+        found = self.graphql(_RUNS)["runsOrError"]["results"]
+        return {
+            run["runId"]: Run(
+                job=run["jobName"],
+                status=run["status"],
+                partition=next(
+                    tag["value"] for tag in run["tags"] if tag["key"] == "dagster/partition"
+                ),
+                started_at=run["startTime"],
+                ended_at=run["endTime"],
+            )
+            for run in reversed(found)
+        }
+
+    def wait_for(
+        self,
+        run_ids: Collection[str],
+        meanwhile: Callable[[], object] = bool,
+        seconds: float = 200,
+    ) -> dict[str, Run]:
+        """The runs when all of them are over; calls `meanwhile` now and then."""
+        deadline = time.monotonic() + seconds
+        while True:
+            runs = self.runs()
+            found = {run_id: runs[run_id] for run_id in run_ids}
+            if all(run.status in _OVER for run in found.values()):
+                return found
+            assert time.monotonic() < deadline, f"{found}\n{self.output}"
+            meanwhile()
+            time.sleep(0.3)
+
+    def partition_status(self, asset: str) -> dict[str, set[str]]:
+        """Partitions of an asset by status, as its page shows them."""
+        node = self.graphql(_PARTITIONS, {"asset": {"path": [asset]}})["assetNodeOrError"]
+        return {
+            status.removesuffix("Partitions"): set(keys)
+            for status, keys in node["assetPartitionStatuses"].items()
+        }
+
     def family(self) -> list[psutil.Process]:
         """Both processes and all that descend from them: code servers and runs."""
         found = []
@@ -58,6 +172,20 @@ class DagsterServers:
             try:
                 parent = psutil.Process(process.pid)
                 found += [parent, *parent.children(recursive=True)]
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    def listeners(self) -> set[Listener]:
+        """Where the processes of the family listen on TCP just now."""
+        found = set()
+        for process in self.family():
+            try:
+                found |= {
+                    Listener(process.pid, one.laddr.ip, one.laddr.port)
+                    for one in process.net_connections("tcp")
+                    if one.status == psutil.CONN_LISTEN
+                }
             except psutil.NoSuchProcess:
                 continue
         return found
@@ -87,7 +215,7 @@ def dagster_servers(deployment: Deployment) -> Iterator[DagsterServers]:
             )
             for command in commands
         )
-        servers = DagsterServers(f"http://127.0.0.1:{port}", deployment, processes, output_file)
+        servers = DagsterServers(port, deployment, processes, output_file)
         try:
             _wait_until_loaded(servers)
             yield servers
@@ -104,13 +232,9 @@ def _free_port() -> int:
 
 def _wait_until_loaded(servers: DagsterServers) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    query = """{
-      workspaceOrError { ... on Workspace { locationEntries { loadStatus } } }
-      instance { daemonHealth { allDaemonStatuses { daemonType healthy required } } }
-    }"""
     while True:
         try:
-            answer = servers.graphql(query)
+            answer = servers.graphql(_READY)
             statuses = [
                 entry["loadStatus"] for entry in answer["workspaceOrError"]["locationEntries"]
             ]
@@ -130,11 +254,12 @@ def _wait_until_loaded(servers: DagsterServers) -> None:
 
 def _end(servers: DagsterServers) -> None:
     family = servers.family()
-    for process in servers.processes:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.terminate()
     _, alive = psutil.wait_procs(family, timeout=_STOP_SECONDS)
     for survivor in alive:
-        survivor.kill()
+        with suppress(psutil.NoSuchProcess):
+            survivor.kill()
     for process in servers.processes:
         process.wait()
