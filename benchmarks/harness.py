@@ -6,6 +6,7 @@ Nothing here knows what is measured.
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -28,14 +29,19 @@ class FreshRun:
 
     Attributes:
         seconds: from its start to its end, imports included.
-        peak_bytes: most resident memory of the process and all its children together, sampled
-            every 0.1 s; memory that they share counts once for each.
         found: the JSON object that it printed last.
+        memory: every 0.1 s the time in Unix seconds, the resident bytes of the process, and those
+            of its family: itself and all its descendants, where what they share counts for each.
     """
 
     seconds: float
-    peak_bytes: int
     found: dict[str, Any]
+    memory: list[tuple[float, int, int]]
+
+    def peak_bytes(self, until: float = math.inf) -> tuple[int, int]:
+        """Most resident bytes up to a time: of the process, and of its family."""
+        before = [sample for sample in self.memory if sample[0] <= until]
+        return max(own for _, own, _ in before), max(family for _, _, family in before)
 
 
 def interleaved(
@@ -79,21 +85,24 @@ def in_fresh_process(
             stderr=errors,
             env={**os.environ, **(environment or {})},
         )
-        with _Watch(process.pid) as watch:
-            status = process.wait()
+        try:
+            with _Watch(process.pid) as watch:
+                status = process.wait()
+        finally:
+            process.kill()
         seconds = time.perf_counter() - started
         if status != 0:
             errors.seek(0)
             raise RuntimeError(f"{function} failed:\n{errors.read()[-4000:]}")
         output.seek(0)
-        return FreshRun(seconds, watch.peak, json.loads(output.read().splitlines()[-1]))
+        return FreshRun(seconds, json.loads(output.read().splitlines()[-1]), watch.samples)
 
 
 class _Watch:
     """Samples the memory of a process and its descendants until the block ends."""
 
     def __init__(self, pid: int) -> None:
-        self.peak = 0
+        self.samples: list[tuple[float, int, int]] = []
         self._root = psutil.Process(pid)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -109,10 +118,12 @@ class _Watch:
     def _sample(self) -> None:
         while not self._over.wait(_SAMPLE_SECONDS):
             try:
-                family = [self._root, *self._root.children(recursive=True)]
+                descendants = self._root.children(recursive=True)
             except psutil.NoSuchProcess:
                 return
-            self.peak = max(self.peak, sum(map(_resident, family)))
+            own = _resident(self._root)
+            family = own + sum(map(_resident, descendants))
+            self.samples.append((time.time(), own, family))
 
 
 def _resident(process: psutil.Process) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.harness import in_fresh_process
 
-LIMIT_SECONDS = 2.0
+LIMIT_SECONDS: Final = 2.0
 
 
 def load() -> None:
@@ -34,15 +34,20 @@ def dagster_alone() -> None:
     print(json.dumps({"seconds": time.perf_counter() - started}))
 
 
-def run(repeats: int) -> dict[str, Any]:
-    """The median over fresh interpreters."""
-    ours = [in_fresh_process("benchmarks.importing:load") for _ in range(repeats)]
-    base = [in_fresh_process("benchmarks.importing:dagster_alone") for _ in range(repeats)]
+def run(repeats: int, *, quick: bool) -> dict[str, Any]:
+    """The median over fresh interpreters, after one that leaves the files in memory."""
+    del quick
+    in_fresh_process("benchmarks.importing:load")
+    ours, base = [], []
+    for _ in range(repeats):
+        ours.append(in_fresh_process("benchmarks.importing:load").found)
+        base.append(in_fresh_process("benchmarks.importing:dagster_alone").found)
     seconds = statistics.median(one["seconds"] for one in ours)
+    loads_torch = any(one["torch"] for one in ours)
     return {
         "seconds": round(seconds, 3),
         "dagster_alone_seconds": round(statistics.median(one["seconds"] for one in base), 3),
-        "torch_imported": any(one["torch"] for one in ours),
+        "loads_torch": loads_torch,
         "limit_seconds": LIMIT_SECONDS,
-        "passed": seconds <= LIMIT_SECONDS and not any(one["torch"] for one in ours),
+        "passed": seconds <= LIMIT_SECONDS and not loads_torch,
     }

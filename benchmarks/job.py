@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import dagster as dg
+
 
 def sync(store_id: str) -> None:
-    """Run `sync_store` for one store on the instance of DAGSTER_HOME; tell what each stage took.
+    """Run `sync_store` for one store on the instance of DAGSTER_HOME; tell what each stage took."""
+    from catalog_pipeline.definitions import defs
 
-    Raises:
-        RuntimeError: the run failed.
-    """
+    _run(defs, store_id)
+
+
+def sync_without_model(store_id: str) -> None:
+    """The same with made-up vectors of the usual size in place of a model's."""
+    from benchmarks.no_model import NoModelResource
+    from catalog_pipeline.definitions import build_defs
+
+    _run(build_defs({"embedder": NoModelResource()}), store_id)
+
+
+def _run(defs: dg.Definitions, store_id: str) -> None:
     import json
 
     import dagster as dg
 
-    from catalog_pipeline.definitions import defs
+    from catalog_pipeline.defs.partitions import STORES
     from catalog_pipeline.instance import ensure_dagster_home
     from catalog_pipeline.settings import load_settings
 
     ensure_dagster_home(load_settings())
     with dg.DagsterInstance.get() as instance:
-        instance.add_dynamic_partitions("stores", [store_id])
+        instance.add_dynamic_partitions(STORES, [store_id])
         result = defs.resolve_job_def("sync_store").execute_in_process(
             instance=instance,
             partition_key=store_id,
@@ -34,9 +49,14 @@ def sync(store_id: str) -> None:
             for event in result.get_asset_materialization_events()
         }
         steps = instance.get_run_step_stats(result.run_id)
-    stages = {
-        step.step_key: round(step.end_time - step.start_time, 2)
+    spans = {
+        step.step_key: (step.start_time, step.end_time)
         for step in steps
         if step.start_time is not None and step.end_time is not None
     }
-    print(json.dumps({"stage_seconds": stages, "counts": counts}))
+    print(json.dumps({"counts": counts, "spans": spans}))
+
+
+def stage_seconds(spans: dict[str, tuple[float, float]]) -> dict[str, float]:
+    """How long each stage took, by the `spans` that a run prints: its start and its end."""
+    return {stage: round(end - start, 2) for stage, (start, end) in spans.items()}

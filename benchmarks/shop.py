@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -120,6 +119,4 @@ def _serve(pictures: Path, products: int) -> None:
 
 
 if __name__ == "__main__":
-    # Where contenders fill the cores, serving must not queue behind them.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     _serve(Path(sys.argv[1]), int(sys.argv[2]))

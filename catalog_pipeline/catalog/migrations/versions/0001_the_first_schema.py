@@ -129,6 +129,7 @@ def upgrade() -> None:
             ["store_id", "position"],
             unique=False,
         )
+        batch_op.create_index(batch_op.f("ix_product_images_url"), ["url"], unique=False)
 
     op.create_table(
         "products",
@@ -208,6 +209,7 @@ def downgrade() -> None:
 
     op.drop_table("products")
     with op.batch_alter_table("product_images", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_product_images_url"))
         batch_op.drop_index(batch_op.f("ix_product_images_store_id_position"))
 
     op.drop_table("product_images")
