@@ -1,11 +1,13 @@
-"""Wires assets, jobs and resources into the code location that Dagster loads."""
+"""Wires assets, automation and resources into the code location that Dagster loads."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
-from catalog_pipeline.defs.automation import STAGES, sync_store
+from catalog_pipeline.defs.automation import STAGES, sync_prices, sync_store
+from catalog_pipeline.defs.checks import everything_agrees
+from catalog_pipeline.defs.maintenance import MAINTENANCE_JOBS, MAINTENANCE_SCHEDULES
 from catalog_pipeline.defs.resources import (
     DatabaseResource,
     EmbedderResource,
@@ -13,6 +15,8 @@ from catalog_pipeline.defs.resources import (
     StoresResource,
     VectorIndexResource,
 )
+from catalog_pipeline.defs.schedules import SCHEDULES
+from catalog_pipeline.defs.sensors import SENSORS
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -23,7 +27,10 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     """
     return dg.Definitions(
         assets=STAGES,
-        jobs=[sync_store],
+        asset_checks=[everything_agrees],
+        jobs=[sync_store, sync_prices, *MAINTENANCE_JOBS],
+        sensors=SENSORS,
+        schedules=[*SCHEDULES, *MAINTENANCE_SCHEDULES],
         executor=dg.in_process_executor,
         resources={
             "stores": StoresResource(),

@@ -7,6 +7,7 @@ the rooms that write them.
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -15,7 +16,7 @@ from typing import IO, Any, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from catalog_pipeline.errors import ConfigurationError
+from catalog_pipeline.errors import ConfigurationError, ServiceUnavailableError
 
 
 class DataFolder:
@@ -38,6 +39,32 @@ class DataFolder:
 
     def __str__(self) -> str:
         return self._root
+
+    def check(self) -> None:
+        """Make sure that the folder can be used now.
+
+        Raises:
+            ServiceUnavailableError: it cannot be reached, or a local one cannot be written to.
+        """
+        try:
+            if self._is_local:
+                with tempfile.TemporaryFile(dir=self._made()):
+                    return
+            self._fs.ls(self._root, detail=False, refresh=True)
+        except Exception as error:
+            if isinstance(error, FileNotFoundError) and not self._is_local:
+                # Nothing was ever written there; the file system itself has answered.
+                return
+            # Each remote file system raises its own kinds, and says in them what it likes.
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise ServiceUnavailableError(
+                f"the data folder {self._root} cannot be used now: {reason}"
+            ) from error
+
+    def _made(self) -> Path:
+        folder = Path(self._root)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def path(self, name: str) -> str:
         """The full path of a file in the folder's own file system.

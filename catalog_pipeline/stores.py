@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     AnyHttpUrl,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -33,11 +35,8 @@ LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 SECRET_KEYS = frozenset({"consumer_key", "consumer_secret"})
 # Mappings that a store adds to, key by key, where `defaults:` has them too.
 MERGED_KEYS = frozenset({"labels", "include", "exclude", "quality", "headers"})
-_NOT_SERVED_KEYS = {
-    "poll_every": "stores are synced from the command line or the UI, and nothing polls them",
-    "max_removal_share": "no sync removes products, so there is no share to limit",
-    "paused": "use active: false, and true again when the store may be read",
-}
+_INTERVAL = re.compile(r"([1-9]\d{0,4})([mhd])")
+_MINUTES = {"m": 1, "h": 60, "d": 24 * 60}
 _WOOCOMMERCE_KEY = re.compile(r"c[ks]_[0-9a-fA-F]{16,}")
 
 
@@ -47,12 +46,8 @@ class MissingSecretError(PermanentError):
 
 def not_served(key: str, value: object) -> str | None:
     """Why a key of a store, or its value, cannot be used with this version; None if it can."""
-    if key in _NOT_SERVED_KEYS:
-        return f"is not served yet: {_NOT_SERVED_KEYS[key]}"
     if key == "active" and not isinstance(value, bool):
-        return "must be true or false; a pause with an end is not served yet"
-    if key == "images" and value in ("gallery", "all"):
-        return "is not served yet: only main, a product's first picture"
+        return "must be true or false; for a pause with an end use paused: {until: DATE}"
     if key == "source" and isinstance(value, str) and value != "woocommerce":
         return "is not served yet: the only source is woocommerce"
     return None
@@ -80,6 +75,41 @@ def _path(value: object, info: ValidationInfo) -> Path:
     return Path(value) if folder is None else Path(folder).absolute() / value
 
 
+def _interval(value: object) -> object:
+    """15m, 1h or 1d as a timedelta."""
+    if isinstance(value, timedelta):
+        return value
+    match = _INTERVAL.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("must be a number of minutes, hours or days, such as 15m, 1h or 1d")
+    return timedelta(minutes=int(match[1]) * _MINUTES[match[2]])
+
+
+def _interval_in_bounds(value: timedelta) -> timedelta:
+    if not timedelta(minutes=1) <= value <= timedelta(days=30):
+        raise ValueError("must be between 1m and 30d")
+    return value
+
+
+def _moment(value: object) -> object:
+    """A date, or a date and time with a zone, as an aware datetime; a date means its first moment.
+
+    YAML leaves both as text.
+    """
+    if isinstance(value, datetime):
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None and len(text) == len("2026-12-01"):
+            moment = moment.replace(tzinfo=UTC)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("must be a date such as 2026-12-01, or a time such as 2026-12-01T08:00+01:00")
+
+
 StoreId = Annotated[
     str,
     _text(
@@ -89,6 +119,8 @@ StoreId = Annotated[
 ]
 Status = Literal["publish", "future", "draft", "pending", "private"]
 Visibility = Literal["visible", "catalog", "search", "hidden"]
+# A product's first picture, all of its pictures, or these and its variations'.
+ImageChoice = Literal["main", "gallery", "all"]
 Currency = Annotated[str, _text(r"[A-Z]{3}", "a currency code of three capitals, such as DKK")]
 HeaderName = Annotated[str, _text(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", "a header's name")]
 HeaderValue = Annotated[
@@ -97,6 +129,8 @@ HeaderValue = Annotated[
 UserAgent = Annotated[str, _text(r"[\x20-\x7e]{1,256}", "1 to 256 printable ASCII characters")]
 Variable = Annotated[str, _text(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable")]
 File = Annotated[Path, BeforeValidator(_path)]
+Interval = Annotated[timedelta, AfterValidator(_interval_in_bounds), BeforeValidator(_interval)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 
 
 class _Strict(BaseModel):
@@ -192,6 +226,14 @@ class QualityThresholds(_Strict):
     min_sharpness: float = Field(default=0.12, ge=0.0, le=4.0, allow_inf_nan=False)
 
 
+class Pause(_Strict):
+    """A store that is not polled for a while; what is there stays."""
+
+    # The first moment that is no longer part of the pause.
+    until: Moment
+    reason: Annotated[str, _text(r"[^\x00-\x1f\x7f]{1,200}", "1 to 200 characters of one line")]
+
+
 class StoreConfig(_Strict):
     """One store of `stores.yaml`, defaults applied."""
 
@@ -204,7 +246,14 @@ class StoreConfig(_Strict):
     consumer_secret: SecretSource
     labels: dict[str, str] = Field(default_factory=dict)
     active: bool = True
-    images: Literal["main"] = "main"
+    paused: Pause | None = None
+    # How long after one look the store is looked at again.
+    poll_every: Interval = timedelta(minutes=15)
+    # Share of the store's live products, and of its points, that may go in one run unasked.
+    max_removal_share: float = Field(default=0.2, ge=0.0, le=1.0)
+    images: ImageChoice = "main"
+    # Pictures fetched, and pictures embedded, in one run at most; the rest stays owed.
+    max_images_per_run: int | None = Field(default=None, ge=1)
     statuses: tuple[Status, ...] = ("publish",)
     include: Rules = Rules()
     exclude: Rules = Rules(visibility=("hidden",))
@@ -216,6 +265,10 @@ class StoreConfig(_Strict):
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     ca_file: File | None = None
     image_ports: tuple[Annotated[int, Field(ge=1, le=65_535)], ...] = (80, 443)
+
+    def is_polled(self, now: datetime) -> bool:
+        """Whether the store may be read without anyone asking for it."""
+        return self.active and (self.paused is None or now >= self.paused.until)
 
     @field_validator("url")
     @classmethod

@@ -22,6 +22,7 @@ from catalog_pipeline.sentences import sentence, shown, unknown
 from catalog_pipeline.stores import (
     MERGED_KEYS,
     SECRET_KEYS,
+    Pause,
     QualityThresholds,
     Rules,
     SecretSource,
@@ -41,6 +42,7 @@ _MODELS: Mapping[str, type[BaseModel]] = {
     "include": Rules,
     "exclude": Rules,
     "quality": QualityThresholds,
+    "paused": Pause,
 }
 # What a store cannot do without, so that `defaults:` can be validated when no store uses them.
 _ANY_STORE = {
@@ -75,7 +77,15 @@ def load_stores(path: Path) -> StoresFile:
         ConfigurationError: the file cannot be read or anything in it is wrong; the message has a
             line `FILE:LINE: KEY: what is wrong` for every error.
     """
-    content = _read(path)
+    return parse_stores(path, read_stores_file(path))
+
+
+def parse_stores(path: Path, content: bytes) -> StoresFile:
+    """Validate the content of the file at this path, whether or not it still stands there.
+
+    Raises:
+        ConfigurationError: as `load_stores`.
+    """
     findings = _Findings(path)
     tree = _parse(content, findings)
     stores = _stores(tree, findings) if isinstance(tree, dict) else {}
@@ -110,7 +120,12 @@ class _Findings:
             raise ConfigurationError("\n".join(f"{self.path}:{n}: {text}" for n, text in ordered))
 
 
-def _read(path: Path) -> bytes:
+def read_stores_file(path: Path) -> bytes:
+    """The file's bytes.
+
+    Raises:
+        ConfigurationError: it is absent, unreadable or too large.
+    """
     try:
         with path.open("rb") as handle:
             content = handle.read(MAX_BYTES + 1)

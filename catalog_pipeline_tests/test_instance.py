@@ -40,7 +40,8 @@ def holds_the_rules(instance: DagsterInstance) -> None:
     queue = instance.get_concurrency_config().run_queue_config
     assert queue is not None
     assert queue.tag_concurrency_limits == [
-        {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
+        {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
+        {"key": "catalog/kind", "value": "first", "limit": 2},
     ]
     assert instance.run_monitoring_enabled
     assert instance.run_retries_enabled

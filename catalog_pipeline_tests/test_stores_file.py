@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,57 @@ stores:
     assert (first.consumer_key.env, second.consumer_key.env) == ("A_KEY", "SHARED")
 
 
+def test_how_often_a_store_is_polled_and_how_much_of_it_may_go(tmp_path: Path) -> None:
+    text = one_store(
+        poll_every="1h",
+        max_removal_share="0.5",
+        paused="{until: 2026-12-01, reason: moving house}",
+    )
+
+    store = load_stores(write(tmp_path, text)).stores["atelier"]
+
+    assert (store.poll_every, store.max_removal_share) == (timedelta(hours=1), 0.5)
+    assert store.paused is not None
+    assert store.paused.reason == "moving house"
+    end = datetime(2026, 12, 1, tzinfo=UTC)
+    assert store.paused.until == end
+    assert not store.is_polled(end - timedelta(seconds=1))
+    assert store.is_polled(end)
+
+
+@pytest.mark.parametrize(
+    ("written", "minutes"), [("1m", 1), ("15m", 15), ("2h", 120), ("30d", 43_200)]
+)
+def test_intervals(tmp_path: Path, written: str, minutes: int) -> None:
+    store = load_stores(write(tmp_path, one_store(poll_every=written))).stores["atelier"]
+
+    assert store.poll_every == timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize(
+    ("until", "read"),
+    [
+        ("2026-12-01T08:00+01:00", datetime(2026, 12, 1, 7, tzinfo=UTC)),
+        ("2026-12-01T08:00:00Z", datetime(2026, 12, 1, 8, tzinfo=UTC)),
+        ("2026-12-01T08:00", None),
+        ("soon", None),
+        ("0001-01-01T00:00+14:00", None),
+        ("", None),
+    ],
+)
+def test_the_end_of_a_pause_is_a_moment_that_everybody_reads_alike(
+    refused: Refused, tmp_path: Path, until: str, read: datetime | None
+) -> None:
+    text = one_store(paused=f'{{until: "{until}", reason: x}}')
+    if read is None:
+        (error,) = refused(text)
+        assert "stores[0].paused.until: must be a date such as 2026-12-01" in error
+    else:
+        paused = load_stores(write(tmp_path, text)).stores["atelier"].paused
+        assert paused is not None
+        assert paused.until == read
+
+
 def test_a_default_key_gives_way_to_another_place_for_the_key(tmp_path: Path) -> None:
     text = "defaults: {consumer_key: {env: A}}\n" + one_store(consumer_key="{file: k}")
 
@@ -186,14 +238,17 @@ frequency: 3
         ("url", "https://shop.example.com/#", "must be the site's address without ? or #"),
         ("url", "http://localhost", "must begin with https://"),
         ("active", "1", "must be true or false"),
-        ("active", "paused", "must be true or false; a pause with an end is not served yet"),
-        ("active", "{paused: 2026-12-01}", "must be true or false; a pause"),
-        ("paused", "{until: 2026-12-01}", "is not served yet: use active: false"),
-        ("poll_every", "15m", "is not served yet: stores are synced from the command line"),
-        ("max_removal_share", "0.2", "is not served yet: no sync removes products"),
-        ("images", "gallery", "is not served yet: only main"),
-        ("images", "all", "is not served yet: only main"),
-        ("images", "none", "must be main"),
+        ("active", "paused", "must be true or false; for a pause with an end use paused"),
+        ("active", "{paused: 2026-12-01}", "must be true or false; for a pause"),
+        ("paused", "2026-12-01", "must be a mapping"),
+        ("poll_every", "15", "must be a number of minutes, hours or days, such as 15m"),
+        ("poll_every", "0m", "must be a number of minutes, hours or days"),
+        ("poll_every", "90s", "must be a number of minutes, hours or days"),
+        ("poll_every", "31d", "must be between 1m and 30d"),
+        ("max_removal_share", "1.5", "must be at most 1"),
+        ("max_removal_share", "20%", "must be a number"),
+        ("images", "none", "must be main, gallery or all"),
+        ("max_images_per_run", "0", "must be at least 1"),
         ("source", "coco", "is not served yet: the only source is woocommerce"),
         ("statuses", "publish", "must be a list, such as [first, second]"),
         ("statuses", "{publish: true}", "must be a list"),
@@ -286,7 +341,7 @@ def test_refuses_what_stands_deeper(
         (b"stores: {a: b}\n", 1, "stores: must be a list with at least one store"),
         (b"defaults: [a]\nstores: []\n", 1, "defaults: must be a mapping"),
         (b"defaults: {id: a}\nstores: []\n", 1, "defaults.id: belongs to one store"),
-        (b"defaults: {poll_every: 1h}\nstores: []\n", 1, "defaults.poll_every: is not served yet"),
+        (b"defaults: {poll_every: 1w}\nstores: []\n", 1, "defaults.poll_every: must be a number"),
     ],
 )
 def test_refuses_a_file_that_is_no_list_of_stores(

@@ -1,6 +1,7 @@
 """Questions that more than one room asks of the database.
 
-A question that only one stage asks belongs into that stage's `owed.py`.
+A question that only one stage asks belongs into that stage's `owed.py`; which pictures are wanted
+is in `wanted.py`.
 """
 
 from __future__ import annotations
@@ -9,66 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from catalog_pipeline.catalog.schema import (
     embeddings,
     image_attempts,
-    image_verdicts,
     points,
-    product_images,
     products,
     quarantine,
     store_states,
     walks,
 )
-
-
-def is_live() -> ColumnElement[bool]:
-    """A product that is neither removed nor left out by a rule."""
-    return and_(products.c.removed_by.is_(None), products.c.left_out_by.is_(None))
-
-
-def main_images(store_id: str) -> Select[Any]:
-    """The main image of every live product of a store.
-
-    Columns: product_id, image_id, url, modified_at.
-    """
-    return (
-        select(
-            products.c.product_id,
-            product_images.c.image_id,
-            product_images.c.url,
-            product_images.c.modified_at,
-        )
-        .join(product_images, product_images.c.product_id == products.c.product_id)
-        .where(products.c.store_id == store_id, is_live(), product_images.c.position == 0)
-    )
-
-
-def accepted_images(store_id: str) -> Select[Any]:
-    """The distinct images that the gate accepts for live products of a store.
-
-    Column: image_sha256.
-    """
-    wanted = main_images(store_id).subquery()
-    return (
-        select(image_attempts.c.image_sha256)
-        .distinct()
-        .join_from(
-            wanted,
-            image_attempts,
-            and_(image_attempts.c.store_id == store_id, image_attempts.c.url == wanted.c.url),
-        )
-        .join(
-            image_verdicts,
-            and_(
-                image_verdicts.c.store_id == store_id,
-                image_verdicts.c.image_sha256 == image_attempts.c.image_sha256,
-            ),
-        )
-        .where(image_verdicts.c.accepted)
-    )
+from catalog_pipeline.catalog.wanted import Scope, accepted_images, is_live
 
 
 @dataclass(frozen=True)
@@ -91,13 +44,13 @@ class StoreSummary:
 
 
 def summarise_store(
-    connection: Connection, store_id: str, model_version: str | None, collection: str | None
+    connection: Connection, scope: Scope, model_version: str | None, collection: str | None
 ) -> StoreSummary:
     """Count a store's rows, images, vectors and points.
 
     Args:
         connection: any connection.
-        store_id: the store.
+        scope: the store and the pictures that it wants.
         model_version: whose vectors to count; None counts none.
         collection: whose points to count; None counts none.
     """
@@ -105,8 +58,9 @@ def summarise_store(
     def count(statement: Select[Any]) -> int:
         return connection.scalar(select(func.count()).select_from(statement.subquery())) or 0
 
+    store_id = scope.store_id
     of_store = select(products.c.product_id).where(products.c.store_id == store_id)
-    accepted = accepted_images(store_id)
+    accepted = accepted_images(scope)
     embedded = select(embeddings.c.image_sha256).where(
         embeddings.c.model_version == model_version,
         embeddings.c.image_sha256.in_(accepted),

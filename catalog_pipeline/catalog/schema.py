@@ -59,6 +59,10 @@ walks = Table(
     Column("currency", String(3), nullable=True),
     Column("announced", Integer, nullable=True),
     Column("seen", Integer, nullable=False),
+    # Live products that it removed, and those that it would have but for the guard; null where it
+    # decided on none, because it could not prove that anything is gone.
+    Column("removed", Integer, nullable=True),
+    Column("waiting", Integer, nullable=True),
     Column("processed_at", UtcDateTime, nullable=False),
 )
 
@@ -121,6 +125,19 @@ product_images = Table(
     Index(None, "url"),
 )
 
+variation_images = Table(
+    "variation_images",
+    metadata,
+    # The picture of each variation of a product, where stores.yaml asks for them.
+    Column("product_id", Uuid, primary_key=True),
+    Column("variation_id", String(64), primary_key=True),
+    Column("store_id", String(63), nullable=False),
+    Column("image_id", String(64), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("modified_at", UtcDateTime, nullable=True),
+    Index(None, "store_id"),
+)
+
 quarantine = Table(
     "quarantine",
     metadata,
@@ -132,7 +149,42 @@ quarantine = Table(
     Column("reason", Text, nullable=False),
     Column("raw", Text, nullable=False),
     Column("validator", String(32), nullable=False),
+    # Of the record, as far as they can be read: what a sweep compares.
+    Column("status", String(32), nullable=True),
+    Column("updated_at", UtcDateTime, nullable=True),
     Column("quarantined_at", UtcDateTime, nullable=False),
+)
+
+removal_waits = Table(
+    "removal_waits",
+    metadata,
+    # Live products that the newest complete walk did not find, held back by the removal guard.
+    Column("product_id", Uuid, primary_key=True),
+    Column("store_id", String(63), nullable=False),
+    # absent | trash
+    Column("reason", String(64), nullable=False),
+    Column("walk_id", String(64), nullable=False),
+    Index(None, "store_id"),
+)
+
+removal_approvals = Table(
+    "removal_approvals",
+    metadata,
+    # A person's word that as many as were waiting may go; kept for good.
+    Column("approval_id", Uuid, primary_key=True),
+    Column("store_id", String(63), nullable=False),
+    # Whose removals: products | points
+    Column("stage", String(16), nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("approved_at", UtcDateTime, nullable=False),
+    # applied | void, when something else was waiting by then; null while it is open.
+    Column("outcome", String(16), nullable=True),
+    Column("settled_at", UtcDateTime, nullable=True),
+    # The walk whose removals it let through.
+    Column("walk_id", String(64), nullable=True),
+    Index(None, "store_id"),
 )
 
 image_attempts = Table(
@@ -224,7 +276,100 @@ points = Table(
     Column("point_id", Uuid, primary_key=True),
     Column("store_id", String(63), nullable=False),
     Column("product_id", Uuid, nullable=False),
+    # Which of the product's pictures, as `catalog/wanted.py` names them; empty for the main one.
+    Column("slot", Text, nullable=False, server_default=""),
     Column("image_sha256", String(64), nullable=False),
     Column("payload_hash", String(32), nullable=False),
     Index(None, "collection", "store_id"),
+    Index(None, "product_id", "collection"),
+)
+
+product_overrides = Table(
+    "product_overrides",
+    metadata,
+    # A person's word on a product; one of each action is in force at most.
+    Column("product_id", Uuid, primary_key=True),
+    # hide | use
+    Column("action", String(16), primary_key=True),
+    Column("store_id", String(63), nullable=False),
+    # The picture that serves as the main one, for `use`.
+    Column("image_id", String(64), nullable=True),
+    Column("reason", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # Not in force from then on; null is for good.
+    Column("until", UtcDateTime, nullable=True),
+)
+
+image_overrides = Table(
+    "image_overrides",
+    metadata,
+    # A person's word on a content, above every store's gate.
+    Column("image_sha256", String(64), primary_key=True),
+    Column("accepted", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime, nullable=True),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    # Decisions that people or settings made about the catalogue; never changed, never deleted.
+    Column("audit_id", Uuid, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("store_id", String(63), nullable=True),
+    # What was decided on: a product's id, an image's SHA-256, a gate.
+    Column("subject", Text, nullable=False),
+    Column("reason", Text, nullable=True),
+    Column("details", Json, nullable=False),
+    Index(None, "subject"),
+    Index(None, "at"),
+)
+
+unreferenced_files = Table(
+    "unreferenced_files",
+    metadata,
+    # Files of the data folder that nothing referred to when they were last looked for.
+    Column("name", Text, primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
+)
+
+accepted_stores = Table(
+    "accepted_stores",
+    metadata,
+    # Versions of stores.yaml that were accepted as a whole; the newest is in force while the file
+    # itself is wrong.
+    Column("digest", String(64), primary_key=True),
+    # The file's text: it names where secrets are, and holds none.
+    Column("content", Text, nullable=False),
+    Column("accepted_at", UtcDateTime, nullable=False),
+)
+
+syncs = Table(
+    "syncs",
+    metadata,
+    # One row for each run of a store, derived from Dagster's own record of it.
+    Column("run_id", String(64), primary_key=True),
+    Column("store_id", String(63), primary_key=True),
+    Column("job", String(128), nullable=False),
+    # Why it was started: hand | incremental | nightly | full | first
+    Column("kind", String(32), nullable=False),
+    # queued | started | success | failure | canceled, as Dagster says it
+    Column("status", String(32), nullable=False),
+    # The kind of walk it made; null until that is known.
+    Column("walk_kind", String(32), nullable=True),
+    # {asset: {count: number}} of what it materialised.
+    Column("counts", Json, nullable=False),
+    Column("error", Text, nullable=True),
+    # Attempts beyond the first: steps tried again, and runs started again for a dead worker.
+    Column("retries", Integer, nullable=False),
+    Column("started_at", UtcDateTime, nullable=True),
+    Column("completed_at", UtcDateTime, nullable=True),
+    # When Dagster last changed its record of the run.
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index(None, "store_id", "updated_at"),
 )

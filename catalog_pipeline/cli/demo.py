@@ -25,9 +25,10 @@ from sqlalchemy import select
 from catalog_pipeline.catalog.schema import points, products
 from catalog_pipeline.cli.deployment import open_database, read_stores, use_dagster_home
 from catalog_pipeline.cli.output import EXIT_FAILED, terminal
-from catalog_pipeline.cli.runs import end_dead_runs, register_partitions
+from catalog_pipeline.cli.runs import register_partitions
 from catalog_pipeline.cli.search import run_search, show
 from catalog_pipeline.cli.sync import sync_store
+from catalog_pipeline.defs.runs import end_dead_runs
 from catalog_pipeline.demo.model import build_demo_model
 from catalog_pipeline.demo.samples import SampleStores, fingerprint, running_at
 from catalog_pipeline.demo.stores_file import KEY_VARIABLE, SECRET_VARIABLE, write_stores_file

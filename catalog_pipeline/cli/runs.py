@@ -7,8 +7,6 @@ executed here. What is printed while it runs is decided in `follow.py`.
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
 import sys
 import threading
@@ -19,22 +17,14 @@ from typing import Any
 from uuid import uuid4
 
 import dagster as dg
-import psutil
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 from catalog_pipeline.defs.partitions import STORES
+from catalog_pipeline.defs.runs import EXECUTED_BY, end_dead_runs, this_process
 from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.instance import ensure_workspace
 
 JOB = "sync_store"
-# Names the process that executes a run by itself, so that its death can be noticed.
-EXECUTED_BY = "catalog/executed_by"
-UNFINISHED = [
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
 Watch = Callable[[str, threading.Event], None]
 
 _QUEUE_DAEMON = "QUEUED_RUN_COORDINATOR"
@@ -62,23 +52,6 @@ def has_live_daemon(instance: DagsterInstance) -> bool:
     """
     heartbeat = instance.get_daemon_heartbeats().get(_QUEUE_DAEMON)
     return heartbeat is not None and time.time() - heartbeat.timestamp < _HEARTBEAT_SECONDS
-
-
-def end_dead_runs(instance: DagsterInstance) -> list[str]:
-    """Mark runs failed whose command line was killed, and free their slots; returns their ids.
-
-    A run executed by a command line has no worker that the daemon watches: killed, it would stay
-    STARTED for ever, keep its pool slots and block the next run of its store.
-    """
-    ended = []
-    for run in instance.get_runs(RunsFilter(statuses=UNFINISHED)):
-        owner = run.tags.get(EXECUTED_BY)
-        if owner is None or _is_running(owner):
-            continue
-        instance.report_run_failed(run, message="The command line that executed this run is gone.")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        ended.append(run.run_id)
-    return ended
 
 
 def execute(
@@ -127,7 +100,7 @@ def _executed_here(
             run_id=run_id,
             partition_key=store_id,
             run_config=_quiet(run_config),
-            tags={EXECUTED_BY: _this_process()},
+            tags={EXECUTED_BY: this_process()},
             raise_on_error=False,
         )
     finally:
@@ -167,17 +140,3 @@ def _submit(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LaunchError(f"the run could not be queued: {done.stderr.strip().splitlines()[-1:]}")
-
-
-def _this_process() -> str:
-    return f"{socket.gethostname()}|{os.getpid()}|{psutil.Process().create_time():.2f}"
-
-
-def _is_running(owner: str) -> bool:
-    host, pid, started = owner.split("|", 2)
-    if host != socket.gethostname():
-        return True
-    try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" == started
-    except psutil.NoSuchProcess:
-        return False

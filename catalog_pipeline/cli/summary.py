@@ -34,6 +34,8 @@ def _products(found: Metadata) -> list[str]:
     return [
         f"{found['new']:,} new, {found['changed']:,} changed, {found['unchanged']:,} unchanged; "
         f"{found['live']:,} live",
+        _listed("removed", counts(found.get("removed"))),
+        _listed("waiting for approval to be removed", counts(found.get("waiting"))),
         _listed("left out", counts(found.get("left_out"))),
         _listed("quarantined", counts(found.get("quarantined_by_reason"))),
     ]

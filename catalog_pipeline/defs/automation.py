@@ -1,16 +1,70 @@
-"""Jobs, and later the sensors and schedules that start them."""
+"""Jobs, and the one way in which sensors and schedules ask for them.
+
+When something is asked for is in `sensors.py` and `schedules.py`.
+"""
+
+from typing import Literal
 
 import dagster as dg
 
 from catalog_pipeline.defs.embeddings import image_embeddings
 from catalog_pipeline.defs.images import product_images
 from catalog_pipeline.defs.products import products, raw_products
+from catalog_pipeline.defs.run_records import BY_HAND, KIND
 from catalog_pipeline.defs.vectors import qdrant_points
 
 STAGES = [raw_products, products, product_images, image_embeddings, qdrant_points]
 
+Kind = Literal["incremental", "nightly", "full", "first"]
+
+_PRIORITY = "dagster/priority"
+# The run queue takes the highest first: a person waits, a first sync can.
+PRIORITIES: dict[str, int] = {
+    BY_HAND: 10,
+    "incremental": 5,
+    "nightly": 0,
+    "full": 0,
+    "first": -5,
+}
+_WALKS: dict[Kind, str] = {
+    "incremental": "incremental",
+    "nightly": "nightly",
+    "full": "full",
+    "first": "full",
+}
+# What starts from the UI or a command line; a sensor's request overrides it.
+_TAGS_BY_HAND = {KIND: BY_HAND, _PRIORITY: str(PRIORITIES[BY_HAND])}
+
 sync_store = dg.define_asset_job(
     name="sync_store",
-    selection=dg.AssetSelection.assets(*STAGES),
+    selection=dg.AssetSelection.assets(*STAGES).without_checks(),
+    tags=_TAGS_BY_HAND,
     description="One store from its API to the collection: all five stages, whatever is owed.",
 )
+
+sync_prices = dg.define_asset_job(
+    name="sync_prices",
+    selection=dg.AssetSelection.assets(raw_products, products, qdrant_points).without_checks(),
+    tags=_TAGS_BY_HAND,
+    description=(
+        "One store's prices, stock and removals, from its API to the payloads of its points, "
+        "without waiting for pictures and embeddings; those stay owed."
+    ),
+)
+
+
+def sync_request(store_id: str, kind: Kind, moment: str) -> dg.RunRequest:
+    """Ask for a run of `sync_store`.
+
+    Args:
+        store_id: the partition.
+        kind: what the run is for; decides its walk and its place in the queue.
+        moment: of the request. A key that came once never starts anything again, so it must tell
+            this attempt from every other.
+    """
+    return dg.RunRequest(
+        run_key=f"{kind}/{store_id}/{moment}",
+        partition_key=store_id,
+        run_config={"ops": {"raw_products": {"config": {"walk": _WALKS[kind]}}}},
+        tags={KIND: kind, _PRIORITY: str(PRIORITIES[kind])},
+    )

@@ -70,6 +70,7 @@ POINTS = {
     "point_id": "The point's UUID: the product's id for a main image.",
     "store_id": "The store's id in stores.yaml: the partition, and the tenant in Qdrant.",
     "product_id": "The product that the point stands for.",
+    "slot": "Which of the product's pictures it is; empty for the main one.",
     "image_sha256": "The picture whose vector the point holds.",
     "payload_hash": "Digest of the payload that Qdrant acknowledged.",
 }

@@ -5,6 +5,7 @@ from typing import Literal
 import dagster as dg
 from pydantic import Field
 
+from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.defs.columns import EMBEDDINGS_SCHEMA
 from catalog_pipeline.defs.images import product_images
 from catalog_pipeline.defs.metadata import report_metadata
@@ -14,6 +15,7 @@ from catalog_pipeline.defs.resources import (
     DatabaseResource,
     EmbedderResource,
     FilesResource,
+    StoresResource,
 )
 from catalog_pipeline.defs.stage import RECONNECT, log_progress, stage
 from catalog_pipeline.embeddings.sync import embed_images
@@ -52,6 +54,7 @@ class EmbedConfig(dg.Config):
 def image_embeddings(
     context: dg.AssetExecutionContext,
     config: EmbedConfig,
+    stores: StoresResource,
     database: DatabaseResource,
     files: FilesResource,
     embedder: EmbedderResource,
@@ -66,6 +69,7 @@ def image_embeddings(
     model that cannot be loaded says which file is missing; set CATALOG_MODEL, or fill the cache.
     """
     with stage(context, database) as lease:
+        store = stores.get(lease.store_id)
         report = embed_images(
             lease,
             files.get(),
@@ -74,6 +78,8 @@ def image_embeddings(
                 precision=None if config.precision == "settings" else config.precision,
                 batch_size=config.batch_size or None,
             ),
+            Scope.of(store),
+            limit=store.max_images_per_run,
             progress=log_progress(context, "images"),
         )
     return dg.MaterializeResult(

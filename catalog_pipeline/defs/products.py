@@ -9,9 +9,10 @@ from catalog_pipeline.defs.partitions import stores_partitions
 from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, StoresResource
 from catalog_pipeline.defs.stage import RECONNECT, log_progress, stage
 from catalog_pipeline.products.archive import Archive
+from catalog_pipeline.products.gone import Approval
 from catalog_pipeline.products.http import StoreClient
+from catalog_pipeline.products.reading import ReadRequest, WalkChoice, read_store
 from catalog_pipeline.products.sync import sync_products
-from catalog_pipeline.products.walk import walk_store
 from catalog_pipeline.products.woocommerce import WooCommerceSource
 
 GROUP = "products"
@@ -21,11 +22,53 @@ OWNERS = ["team:catalogue"]
 class WalkConfig(dg.Config):
     """What a run may ask of a walk."""
 
+    walk: WalkChoice = Field(
+        default="auto",
+        description=(
+            "auto reads all of a store the first time, and what changed from then on; nightly "
+            "reads what changed and then sweeps all ids; full reads everything."
+        ),
+    )
     sample: int = Field(
         default=0,
         ge=0,
         description="Stop after this many products, to look at a new store; 0 walks all of it.",
     )
+    product: str = Field(
+        default="", description="The store's id of one product: read that one alone."
+    )
+    confirm_currency: str = Field(
+        default="",
+        description="The currency that the store's prices are in from now on, once it changed.",
+    )
+
+    def request(self) -> ReadRequest:
+        """The same for the room that reads."""
+        return ReadRequest(
+            walk=self.walk,
+            sample=self.sample or None,
+            product=self.product or None,
+            confirm_currency=self.confirm_currency or None,
+        )
+
+
+class RemovalConfig(dg.Config):
+    """A person's word on removals that wait."""
+
+    approve_removals: int = Field(
+        default=0,
+        ge=0,
+        description="Let removals go that wait; names how many wait, or nothing happens.",
+    )
+    approved_by: str = Field(default="", description="Who approves.")
+    approval_reason: str = Field(default="", description="Why they may go.")
+
+    def approval(self, run: str) -> Approval | None:
+        """The approval, if there is one."""
+        if not self.approve_removals:
+            return None
+        reason = self.approval_reason or "approved with the run"
+        return Approval(self.approve_removals, self.approved_by or f"run {run}", reason)
 
 
 @dg.asset(
@@ -52,7 +95,9 @@ def raw_products(
 
     A walk reads `/wp-json/wc/v3/products` by ascending id, 100 a page, and keeps each answer
     compressed and unchanged under `archive/<store>/<walk>/`, with a manifest that says whether the
-    walk saw everything the store announced.
+    walk saw everything the store announced. The first walk reads all of the store, later ones what
+    changed since the watermark; a nightly run sweeps all ids besides, which alone shows what is
+    gone.
 
     **When it fails**: the message says what the store answered. `catalog stores check STORE` tells
     a wrong key from a missing right, a wrong address and a closed API. What was archived before
@@ -62,11 +107,12 @@ def raw_products(
         store = stores.get(lease.store_id)
         archive = Archive(files.get())
         with StoreClient(store) as client:
-            report = walk_store(
+            report = read_store(
+                lease.database,
                 WooCommerceSource(store, client),
                 archive,
                 store,
-                sample=config.sample or None,
+                config.request(),
                 progress=log_progress(context, "products"),
             )
     return dg.MaterializeResult(
@@ -99,6 +145,7 @@ def raw_products(
 )
 def products(
     context: dg.AssetExecutionContext,
+    config: RemovalConfig,
     stores: StoresResource,
     database: DatabaseResource,
     files: FilesResource,
@@ -108,7 +155,8 @@ def products(
     Reads the archived walks that are not processed yet, validates every record, and writes the
     rows whose content changed. A record that does not validate goes to the `quarantine` table with
     the reason; the product's last valid row stays. Rows left out by the statuses or rules of
-    stores.yaml are kept and marked.
+    stores.yaml are kept and marked. Products that a complete walk did not find are marked as
+    removed, unless so many are gone that a person has to approve it first.
 
     **When it fails**: nothing of the archive is lost; running the partition again takes up where
     the last committed batch ended. A large `quarantined` count names its reasons in the metadata.
@@ -118,6 +166,7 @@ def products(
             lease,
             Archive(files.get()),
             stores.get(lease.store_id),
+            approval=config.approval(context.run.run_id),
             progress=log_progress(context, "records"),
         )
     return dg.MaterializeResult(

@@ -4,42 +4,56 @@ They read the settings when a run begins, never at import, and hold no configura
 the environment is the one place for it, so no secret can end in Dagster's run storage.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import quote
 
 import dagster as dg
 from pydantic import PrivateAttr
 
+from catalog_pipeline.catalog.accepted import stores_in_force
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.embeddings.encode import Embedder
 from catalog_pipeline.embeddings.model import ModelSpec, resolve_model
-from catalog_pipeline.errors import PermanentError
+from catalog_pipeline.errors import ConfigurationError, PermanentError
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.settings import Device, Precision, load_settings
 from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.stores_file import load_stores
 from catalog_pipeline.vectors.index import VectorIndex
-from catalog_pipeline.vectors.open import open_index
+from catalog_pipeline.vectors.open import check_index, open_index
 
 
 class StoresResource(dg.ConfigurableResource[None]):
     """The stores of `stores.yaml`, named by CATALOG_STORES_FILE."""
 
     def get(self, store_id: str) -> StoreConfig:
-        """One store.
+        """One store, by the last accepted version of the file if the file itself is wrong.
 
         Raises:
-            ConfigurationError: the file is wrong.
+            ConfigurationError: the file is wrong, and none was ever accepted.
             PermanentError: the store is not in the file, or inactive.
         """
         path = load_settings().stores_file
-        store = load_stores(path).stores.get(store_id)
+        store = _stores_in_force(path).get(store_id)
         if store is None:
             raise PermanentError(f"store {store_id} is not in {path}: add it, or pick another")
         if not store.active:
             raise PermanentError(f"store {store_id} is inactive in {path}")
         return store
+
+
+def _stores_in_force(path: Path) -> Mapping[str, StoreConfig]:
+    try:
+        return load_stores(path).stores
+    except ConfigurationError:
+        database = Database(load_settings().database)
+        try:
+            database.migrate()
+            return stores_in_force(database, path).file.stores
+        finally:
+            database.dispose()
 
 
 class DatabaseResource(dg.ConfigurableResource[None]):
@@ -109,6 +123,15 @@ class VectorIndexResource(dg.ConfigurableResource[None]):
         """Where a Qdrant server shows the collection; None for Qdrant Edge, which has no page."""
         url = load_settings().qdrant_url
         return f"{url.rstrip('/')}/dashboard#/collections/{quote(collection)}" if url else None
+
+    def check(self) -> None:
+        """Make sure that the server answers.
+
+        Raises:
+            ServiceUnavailableError: it does not.
+            PermanentError: it refuses the key.
+        """
+        check_index(load_settings())
 
     @contextmanager
     def open(self, run_id: str) -> Iterator[VectorIndex]:

@@ -6,7 +6,7 @@ from catalog_pipeline.defs.columns import POINTS_SCHEMA
 from catalog_pipeline.defs.embeddings import image_embeddings
 from catalog_pipeline.defs.metadata import report_metadata
 from catalog_pipeline.defs.partitions import stores_partitions
-from catalog_pipeline.defs.products import OWNERS
+from catalog_pipeline.defs.products import OWNERS, products
 from catalog_pipeline.defs.resources import (
     DatabaseResource,
     EmbedderResource,
@@ -14,6 +14,7 @@ from catalog_pipeline.defs.resources import (
     StoresResource,
     VectorIndexResource,
 )
+from catalog_pipeline.defs.run_records import sync_links
 from catalog_pipeline.defs.stage import RECONNECT, log_progress, stage
 from catalog_pipeline.vectors.sync import sync_points
 
@@ -21,7 +22,8 @@ FIRST = ("points", "upserted", "payload_refreshed", "unchanged", "deleted", "wai
 
 
 @dg.asset(
-    deps=[image_embeddings],
+    # The payloads come from the rows: a run without pictures and embeddings still waits for them.
+    deps=[products, image_embeddings],
     partitions_def=stores_partitions,
     group_name="vectors",
     owners=OWNERS,
@@ -66,11 +68,13 @@ def qdrant_points(
             deployment_id=lease.database.deployment_id(),
             progress=log_progress(context, "points"),
         )
+        links = sync_links(context.instance, lease.database, lease.store_id, context.run.run_id)
     dashboard = vector_index.dashboard(report.collection)
     return dg.MaterializeResult(
         metadata={
             **report_metadata(report, first=FIRST),
             **({"dashboard": dg.MetadataValue.url(dashboard)} if dashboard else {}),
+            **links,
             "dagster/partition_row_count": report.points,
             "dagster/uri": f"qdrant://{report.collection}",
         }

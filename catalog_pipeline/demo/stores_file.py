@@ -30,6 +30,8 @@ def stores_document(
                 "consumer_secret": {"env": SECRET_VARIABLE},
                 "allow_private_addresses": True,
                 "image_ports": [port],
+                # Nobody who tries an edit out waits for a quarter of an hour.
+                "poll_every": "1m",
             }
             for profile in profiles
         ]

@@ -7,33 +7,33 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, Select, and_, func, select
 
 from catalog_pipeline.catalog.database import Database
-from catalog_pipeline.catalog.queries import accepted_images
 from catalog_pipeline.catalog.schema import embeddings
+from catalog_pipeline.catalog.wanted import Scope, accepted_images
 
 
-def count_accepted(connection: Connection, store_id: str) -> int:
+def count_accepted(connection: Connection, scope: Scope) -> int:
     """How many distinct images of a store should have a vector."""
-    accepted = accepted_images(store_id).subquery()
+    accepted = accepted_images(scope).subquery()
     return connection.scalar(select(func.count()).select_from(accepted)) or 0
 
 
-def count_owed(connection: Connection, store_id: str, model_version: str) -> int:
-    """How many of them have none by this model."""
-    owed = _owed(store_id, model_version).subquery()
+def count_owed(connection: Connection, scope: Scope, model_version: str | None) -> int:
+    """How many of them have none by this model; all of them if it is None."""
+    owed = _owed(scope, model_version).subquery()
     return connection.scalar(select(func.count()).select_from(owed)) or 0
 
 
 def owed_images(
-    database: Database, store_id: str, model_version: str, page: int = 10_000
+    database: Database, scope: Scope, model_version: str | None, page: int = 10_000
 ) -> Iterator[str]:
-    """The SHA-256 of each image that is owed a vector, each once, in order.
+    """The SHA-256 of each image that is owed a vector, each once, in order; all for no model.
 
     Read by pages in transactions of their own: embedding takes hours, and a transaction left open
     for so long keeps the database from cleaning up.
     """
     after = ""
     while True:
-        owed = _owed(store_id, model_version).subquery()
+        owed = _owed(scope, model_version).subquery()
         statement = (
             select(owed.c.image_sha256)
             .where(owed.c.image_sha256 > after)
@@ -48,8 +48,10 @@ def owed_images(
         after = found[-1]
 
 
-def _owed(store_id: str, model_version: str) -> Select[tuple[str]]:
-    accepted = accepted_images(store_id).subquery()
+def _owed(scope: Scope, model_version: str | None) -> Select[tuple[str]]:
+    accepted = accepted_images(scope).subquery()
+    if model_version is None:
+        return select(accepted.c.image_sha256)
     done = and_(
         embeddings.c.image_sha256 == accepted.c.image_sha256,
         embeddings.c.model_version == model_version,

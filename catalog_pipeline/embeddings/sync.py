@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 
 import numpy as np
 
-from catalog_pipeline.catalog.bulk import insert_missing
+from catalog_pipeline.catalog.bulk import insert_missing, upsert
 from catalog_pipeline.catalog.lease import StoreLease
 from catalog_pipeline.catalog.schema import embeddings, models
+from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.embeddings.encode import Content, Embedder, EncodedBatch, Vectors
 from catalog_pipeline.embeddings.model import ModelSpec
 from catalog_pipeline.embeddings.owed import count_accepted, count_owed, owed_images
@@ -40,6 +42,7 @@ class EmbeddingsReport:
         dimensions: length of its vectors.
         embedded: images that got a vector now.
         reused: images that had one.
+        left: images that are owed one beyond the run's limit.
         failed: images that have none, by reason; they stay owed.
         parts: files written.
         device: where the model ran, in words; None if nothing was owed.
@@ -54,6 +57,7 @@ class EmbeddingsReport:
     dimensions: int
     embedded: int
     reused: int
+    left: int
     failed: dict[str, int]
     parts: int
     device: str | None
@@ -68,7 +72,10 @@ def embed_images(
     lease: StoreLease,
     files: DataFolder,
     embedder: Embedder,
+    scope: Scope,
     *,
+    limit: int | None = None,
+    reembed: bool = False,
     progress: Progress | None = None,
     seconds_per_part: float = _SECONDS_PER_PART,
 ) -> EmbeddingsReport:
@@ -78,6 +85,9 @@ def embed_images(
         lease: the right to write the store.
         files: the data folder, with the images' bytes and the parts.
         embedder: loads its model only if something is owed.
+        scope: the lease's store, or one product of it, and the pictures that are wanted.
+        limit: embed no more than this many; the rest stays owed.
+        reembed: embed what has a vector too, and record the new one.
         progress: called with images done and images owed after each batch.
         seconds_per_part: a part is written at the latest after this long.
 
@@ -87,19 +97,24 @@ def embed_images(
         LeaseLostError: another writer took the store over.
         ServiceUnavailableError: the database was lost.
     """
+    if scope.store_id != lease.store_id:
+        raise ValueError(f"the lease is on store {lease.store_id}, not on {scope.store_id}")
     started = time.monotonic()
     spec = embedder.spec
+    known_as = None if reembed else spec.model_version
     with lease.database.read() as connection:
-        accepted = count_accepted(connection, lease.store_id)
-        owed = count_owed(connection, lease.store_id, spec.model_version)
-    writer = _PartWriter(lease, files, spec, seconds_per_part)
+        accepted = count_accepted(connection, scope)
+        all_owed = count_owed(connection, scope, known_as)
+    owed = all_owed if limit is None else min(all_owed, limit)
+    writer = _PartWriter(lease, files, spec, seconds_per_part, replaces=reembed)
     failed: Counter[str] = Counter()
     loaded_at = started
     if owed:
         embedder.load()
         loaded_at = time.monotonic()
         done = 0
-        for batch in embedder.encode(_contents(lease, files, spec.model_version)):
+        contents = islice(_contents(lease, files, scope, known_as), owed)
+        for batch in embedder.encode(contents):
             writer.add(batch)
             failed.update(batch.refused.values())
             done += len(batch.keys) + len(batch.refused)
@@ -112,7 +127,8 @@ def embed_images(
         model_version=spec.model_version,
         dimensions=spec.dimensions,
         embedded=writer.embedded,
-        reused=accepted - owed,
+        reused=accepted - all_owed,
+        left=all_owed - owed,
         failed=dict(failed),
         parts=writer.parts,
         device=model.device_name if model else None,
@@ -125,9 +141,9 @@ def embed_images(
 
 
 def _contents(
-    lease: StoreLease, files: DataFolder, model_version: str
+    lease: StoreLease, files: DataFolder, scope: Scope, known_as: str | None
 ) -> Iterator[tuple[str, Content]]:
-    for sha in owed_images(lease.database, lease.store_id, model_version):
+    for sha in owed_images(lease.database, scope, known_as):
         yield sha, partial(read_blob, files, sha)
 
 
@@ -139,6 +155,7 @@ class _PartWriter:
     files: DataFolder
     spec: ModelSpec
     seconds_per_part: float
+    replaces: bool
     embedded: int = 0
     parts: int = 0
     _shas: list[str] = field(default_factory=list)
@@ -173,7 +190,7 @@ class _PartWriter:
         ]
         with self.lease.write() as connection:
             insert_missing(connection, models, [self._model_row()])
-            insert_missing(connection, embeddings, rows)
+            (upsert if self.replaces else insert_missing)(connection, embeddings, rows)
         self.embedded += len(self._shas)
         self.parts += 1
         self._shas, self._vectors = [], []

@@ -12,13 +12,18 @@ def blob_name(sha256: str) -> str:
     return f"images/{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
 
-def write_blob(files: DataFolder, content: bytes) -> str:
-    """Keep the bytes unless they are there already; their SHA-256 in hexadecimal."""
+def write_blob(files: DataFolder, content: bytes) -> tuple[str, bool]:
+    """Keep the bytes unless they are there already.
+
+    Returns:
+        Their SHA-256 in hexadecimal, and whether they were there.
+    """
     sha256 = hashlib.sha256(content).hexdigest()
     name = blob_name(sha256)
-    if not files.exists(name):
+    is_there = files.exists(name)
+    if not is_there:
         files.write(name, content)
-    return sha256
+    return sha256, is_there
 
 
 def read_blob(files: DataFolder, sha256: str) -> bytes:

@@ -12,11 +12,27 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import BigInteger, Connection, Select, and_, cast, func, or_, select
-from sqlalchemy.sql.selectable import Subquery
+from sqlalchemy.sql.selectable import ScalarSelect, Subquery
 
 from catalog_pipeline.catalog.database import Database
-from catalog_pipeline.catalog.queries import is_live, main_images
-from catalog_pipeline.catalog.schema import image_attempts, image_verdicts, images, products
+from catalog_pipeline.catalog.schema import (
+    image_attempts,
+    image_verdicts,
+    images,
+    products,
+    walks,
+)
+from catalog_pipeline.catalog.wanted import (
+    MAIN_SLOT,
+    Scope,
+    in_scope,
+    is_accepted,
+    is_hidden,
+    is_live,
+    is_of_wanted_image,
+    wanted_images,
+    with_verdicts,
+)
 from catalog_pipeline.images.download import (
     PRIVATE_ADDRESS,
     allowed_ports,
@@ -33,7 +49,27 @@ _PIXEL_LIMIT = images.c.measurements["pixel_limit"].as_integer()
 # A header may announce more pixels than an INTEGER holds.
 _PIXELS = cast(images.c.width, BigInteger) * cast(images.c.height, BigInteger)
 
+# The reason that is counted where a person rejected what the gate accepts.
+OVERRIDDEN = "rejected by a person"
+
 Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Which URLs are in question.
+
+    Attributes:
+        store: whose settings free URLs that were refused.
+        scope: the pictures that are wanted.
+        now: attempts that are due by then are owed again.
+        refetch: every URL last asked before `now` is owed again.
+    """
+
+    store: StoreConfig
+    scope: Scope
+    now: datetime
+    refetch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +115,19 @@ class Standing:
     products_without_image: int
 
 
-def count_fetches(connection: Connection, store: StoreConfig, now: datetime) -> int:
+def count_fetches(connection: Connection, ask: Ask) -> int:
     """How many URLs `owed_fetches` would give."""
-    owed = _owed_fetches(store, now).subquery()
+    owed = _owed_fetches(ask).subquery()
     return connection.scalar(select(func.count()).select_from(owed)) or 0
 
 
-def owed_fetches(database: Database, store: StoreConfig, now: datetime) -> Iterator[OwedFetch]:
-    """Wanted URLs never asked, changed at the source, due again, or freed by a new setting."""
-    statement = _owed_fetches(store, now).limit(_PAGE)
+def owed_fetches(database: Database, ask: Ask) -> Iterator[OwedFetch]:
+    """Wanted URLs never asked, changed at the source, due again, or freed by a new setting.
+
+    A full walk that ended after a URL was asked makes it due again if its server gave it a
+    validator: a file replaced under the same URL shows in no list of products.
+    """
+    statement = _owed_fetches(ask).limit(_PAGE)
 
     def page(connection: Connection, after: str) -> list[OwedFetch]:
         found = connection.execute(statement.where(statement.selected_columns.url > after))
@@ -96,9 +136,9 @@ def owed_fetches(database: Database, store: StoreConfig, now: datetime) -> Itera
     return _pages(database, page, lambda row: row.url)
 
 
-def owed_measurements(database: Database, store: StoreConfig) -> Iterator[str]:
+def owed_measurements(database: Database, store: StoreConfig, scope: Scope) -> Iterator[str]:
     """Stored images that another decoder measured, or that a lower pixel limit left undecoded."""
-    wanted = _wanted_images(store.id)
+    wanted = _wanted_contents(scope)
     statement = (
         select(images.c.image_sha256)
         .join(wanted, wanted.c.image_sha256 == images.c.image_sha256)
@@ -135,10 +175,10 @@ def is_measured(connection: Connection, sha256: str, max_pixels: int) -> bool:
 
 
 def owed_verdicts(
-    database: Database, store: StoreConfig, gate: str, placeholders: frozenset[str]
+    database: Database, scope: Scope, gate: str, placeholders: frozenset[str]
 ) -> Iterator[list[JudgedImage]]:
     """Pages of wanted images without a verdict of this gate, or taken for the placeholder since."""
-    wanted = _wanted_images(store.id)
+    wanted = _wanted_contents(scope)
     statement = (
         select(
             images.c.image_sha256,
@@ -150,7 +190,7 @@ def owed_verdicts(
         .outerjoin(
             image_verdicts,
             and_(
-                image_verdicts.c.store_id == store.id,
+                image_verdicts.c.store_id == scope.store_id,
                 image_verdicts.c.image_sha256 == images.c.image_sha256,
             ),
         )
@@ -178,6 +218,24 @@ def owed_verdicts(
         ]
 
 
+def count_verdicts(connection: Connection, scope: Scope, gate: str) -> int:
+    """How many wanted images have no verdict of this gate."""
+    wanted = _wanted_contents(scope)
+    statement = (
+        select(func.count())
+        .select_from(wanted)
+        .outerjoin(
+            image_verdicts,
+            and_(
+                image_verdicts.c.store_id == scope.store_id,
+                image_verdicts.c.image_sha256 == wanted.c.image_sha256,
+            ),
+        )
+        .where(image_verdicts.c.gate_version.is_distinct_from(gate))
+    )
+    return connection.scalar(statement) or 0
+
+
 def placeholder_images(connection: Connection, store_id: str) -> frozenset[str]:
     """The contents that the store has ever served as its placeholder."""
     found = connection.execute(
@@ -192,36 +250,33 @@ def placeholder_images(connection: Connection, store_id: str) -> frozenset[str]:
     return frozenset(sha256 for url, image_id, sha256 in found if names_placeholder(url, image_id))
 
 
-def standing(connection: Connection, store: StoreConfig) -> Standing:
+def standing(connection: Connection, scope: Scope) -> Standing:
     """Count how the store's wanted images stand."""
-    wanted = _wanted_urls(store.id)
+    wanted = _wanted_urls(scope)
+    source = wanted.outerjoin(
+        image_attempts,
+        and_(image_attempts.c.store_id == scope.store_id, image_attempts.c.url == wanted.c.url),
+    )
     each = (
         select(
             image_attempts.c.outcome,
             image_attempts.c.reason,
             image_attempts.c.image_sha256.is_not(None).label("has_content"),
-            image_verdicts.c.accepted,
-            image_verdicts.c.issues[(0, "issue")].as_string().label("issue"),
-        )
-        .select_from(wanted)
-        .outerjoin(
-            image_attempts,
-            and_(image_attempts.c.store_id == store.id, image_attempts.c.url == wanted.c.url),
-        )
-        .outerjoin(
-            image_verdicts,
-            and_(
-                image_verdicts.c.store_id == store.id,
-                image_verdicts.c.image_sha256 == image_attempts.c.image_sha256,
+            is_accepted().label("accepted"),
+            func.coalesce(image_verdicts.c.issues[(0, "issue")].as_string(), OVERRIDDEN).label(
+                "issue"
             ),
         )
+        .select_from(with_verdicts(source, scope.store_id))
         .subquery()
     )
     counts = connection.execute(select(*each.c, func.count()).group_by(*each.c)).all()
-    live = select(func.count()).where(products.c.store_id == store.id, is_live())
-    with_image = select(func.count()).select_from(main_images(store.id).subquery())
-    total = (connection.scalar(live) or 0) - (connection.scalar(with_image) or 0)
-    return _standing(counts, products_without_image=total)
+    shown = wanted_images(scope).subquery()
+    main = select(shown.c.product_id).where(shown.c.slot == MAIN_SLOT)
+    without = select(func.count()).where(
+        in_scope(scope), is_live(), ~is_hidden(), products.c.product_id.not_in(main)
+    )
+    return _standing(counts, products_without_image=connection.scalar(without) or 0)
 
 
 def _standing(counts: Any, *, products_without_image: int) -> Standing:
@@ -229,7 +284,7 @@ def _standing(counts: Any, *, products_without_image: int) -> Standing:
     rejected: dict[str, int] = {}
     refused: dict[str, int] = {}
     failed: dict[str, int] = {}
-    for outcome, reason, has_content, is_accepted, issue, number in counts:
+    for outcome, reason, has_content, accepts, issue, number in counts:
         wanted += number
         if outcome is None:
             waiting += number
@@ -240,9 +295,9 @@ def _standing(counts: Any, *, products_without_image: int) -> Standing:
         elif outcome in ("refused", "failed"):
             _add(refused if outcome == "refused" else failed, reason, number)
             stale += number if has_content else 0
-        if has_content and is_accepted:
+        if has_content and accepts:
             accepted += number
-        elif has_content and is_accepted is not None:
+        elif has_content and accepts is not None:
             _add(rejected, issue, number)
     return Standing(
         wanted, waiting, accepted, rejected, gone, refused, failed, stale, products_without_image
@@ -253,9 +308,9 @@ def _add(counts: dict[str, int], reason: str, number: int) -> None:
     counts[str(reason)] = counts.get(str(reason), 0) + number
 
 
-def _wanted_urls(store_id: str) -> Subquery:
+def _wanted_urls(scope: Scope) -> Subquery:
     """One row for each distinct URL; where products disagree on it, the same one always speaks."""
-    shown = main_images(store_id).subquery()
+    shown = wanted_images(scope).subquery()
     return (
         select(
             shown.c.url,
@@ -267,32 +322,39 @@ def _wanted_urls(store_id: str) -> Subquery:
     )
 
 
-def _wanted_images(store_id: str) -> Subquery:
-    shown = main_images(store_id).subquery()
+def _wanted_contents(scope: Scope) -> Subquery:
     return (
         select(image_attempts.c.image_sha256)
         .distinct()
-        .join(
-            shown,
-            and_(image_attempts.c.store_id == store_id, image_attempts.c.url == shown.c.url),
-        )
-        .where(image_attempts.c.image_sha256.is_not(None))
+        .where(is_of_wanted_image(scope), image_attempts.c.image_sha256.is_not(None))
         .subquery()
     )
 
 
-def _owed_fetches(store: StoreConfig, now: datetime) -> Select[Any]:
-    wanted = _wanted_urls(store.id)
+def _owed_fetches(ask: Ask) -> Select[Any]:
+    store, scope = ask.store, ask.scope
+    wanted = _wanted_urls(scope)
     last = image_attempts.c
-    freed = [
+    reasons = [
+        last.url.is_(None),
+        last.image_id.is_distinct_from(wanted.c.image_id),
+        last.modified_at.is_distinct_from(wanted.c.modified_at),
+        last.next_attempt_at <= ask.now,
         last.reason.in_([refused_port(port) for port in sorted(allowed_ports(store))]),
         and_(
             last.reason.startswith(Issue.TOO_MANY_BYTES.value),
             last.reason != too_many_bytes(store.quality.max_bytes),
         ),
+        and_(
+            last.outcome == "fetched",
+            or_(last.etag.is_not(None), last.last_modified.is_not(None)),
+            last.attempted_at < _last_full_walk(store.id),
+        ),
     ]
     if store.allow_private_addresses:
-        freed.append(last.reason == PRIVATE_ADDRESS)
+        reasons.append(last.reason == PRIVATE_ADDRESS)
+    if ask.refetch:
+        reasons.append(last.attempted_at < ask.now)
     return (
         select(
             wanted.c.url,
@@ -307,16 +369,17 @@ def _owed_fetches(store: StoreConfig, now: datetime) -> Select[Any]:
             image_attempts,
             and_(last.store_id == store.id, last.url == wanted.c.url),
         )
-        .where(
-            or_(
-                last.url.is_(None),
-                last.image_id.is_distinct_from(wanted.c.image_id),
-                last.modified_at.is_distinct_from(wanted.c.modified_at),
-                last.next_attempt_at <= now,
-                *freed,
-            )
-        )
+        .where(or_(*reasons))
         .order_by(wanted.c.url)
+    )
+
+
+def _last_full_walk(store_id: str) -> ScalarSelect[Any]:
+    """When the rows of the store's last complete full walk were committed."""
+    return (
+        select(func.max(walks.c.processed_at))
+        .where(walks.c.store_id == store_id, walks.c.kind == "full", walks.c.complete)
+        .scalar_subquery()
     )
 
 

@@ -1,4 +1,4 @@
-"""What is written down of an attempt and of an image: rows, and how long until the next attempt."""
+"""What is written down of an attempt, an image and a gate, and how long until the next attempt."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Connection, select
+
+from catalog_pipeline.catalog.audit import AuditEntry, record
+from catalog_pipeline.catalog.bulk import insert_missing
+from catalog_pipeline.catalog.schema import gates, image_verdicts
 from catalog_pipeline.images.download import Download, too_many_bytes
 from catalog_pipeline.images.measure import DECODER, Measurements
 from catalog_pipeline.images.owed import OwedFetch
@@ -24,6 +29,8 @@ class Fetched:
     size: int = 0
     # None where the content was measured before.
     measurements: Measurements | None = None
+    # The bytes were in the data folder before, perhaps without a reference that keeps them there.
+    was_kept: bool = False
 
 
 def image_row(sha256: str, measured: Measurements) -> dict[str, Any]:
@@ -76,3 +83,37 @@ def attempt_row(store: StoreConfig, found: Fetched, now: datetime) -> dict[str, 
         "attempted_at": now,
         "next_attempt_at": next_attempt_at,
     }
+
+
+def record_gate(connection: Connection, store: StoreConfig, gate: str) -> None:
+    """Write down a gate's thresholds, and that a store is judged by another gate than before.
+
+    Args:
+        connection: in the transaction that writes the gate's first verdicts for the store.
+        store: what is judged.
+        gate: the gate's version.
+    """
+    now = datetime.now(UTC)
+    thresholds = store.quality.model_dump(mode="json")
+    before = connection.scalar(
+        select(image_verdicts.c.gate_version)
+        .where(image_verdicts.c.store_id == store.id)
+        .order_by(image_verdicts.c.judged_at.desc())
+        .limit(1)
+    )
+    insert_missing(
+        connection,
+        gates,
+        [{"gate_version": gate, "thresholds": thresholds, "created_at": now}],
+    )
+    if before is None or before == gate:
+        return
+    known = connection.scalar(select(gates.c.thresholds).where(gates.c.gate_version == before))
+    changed = {
+        name: [(known or {}).get(name), value]
+        for name, value in thresholds.items()
+        if (known or {}).get(name) != value
+    }
+    reason = "its thresholds changed" if changed else "the gate itself changed"
+    entry = AuditEntry(now, "stores.yaml", "gate", store.id, gate, reason, {"changed": changed})
+    record(connection, entry)

@@ -8,23 +8,27 @@ in `download.py`, decoding in `decode.py`; which questions make work owed is in 
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import UUID
 
-from sqlalchemy import delete
+from sqlalchemy import Connection, delete
 
-from catalog_pipeline.catalog.bulk import insert_missing, upsert
+from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.lease import StoreLease
-from catalog_pipeline.catalog.schema import gates, image_attempts, image_verdicts, images
+from catalog_pipeline.catalog.schema import image_attempts, image_verdicts, images
+from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.images.blobs import has_blob, read_blob, write_blob
 from catalog_pipeline.images.decode import Decoder
 from catalog_pipeline.images.download import Download, Downloader
 from catalog_pipeline.images.measure import Measurements
 from catalog_pipeline.images.owed import (
+    Ask,
     OwedFetch,
     count_fetches,
     is_measured,
@@ -35,7 +39,7 @@ from catalog_pipeline.images.owed import (
     standing,
 )
 from catalog_pipeline.images.quality import gate_version, judge
-from catalog_pipeline.images.records import Fetched, attempt_row, image_row
+from catalog_pipeline.images.records import Fetched, attempt_row, image_row, record_gate
 from catalog_pipeline.images.streams import batches, workers
 from catalog_pipeline.stores import StoreConfig
 
@@ -51,8 +55,9 @@ class ImagesReport:
     """What one run did, and how the store's wanted images stand after it, in distinct URLs.
 
     Of the run: `fetched` pictures of `bytes`, `unchanged` ones (304), `postponed` ones whose host
-    stopped answering, `remeasured` and `judged` ones, `requests`, `retries` (attempts after a
-    URL's first), `seconds`. All else is the `Standing` of `owed.py`.
+    stopped answering, `left` ones owed beyond `max_images_per_run`, `remeasured` and `judged` ones,
+    `requests`, `retries` (attempts after a URL's first), `seconds`. All else is the `Standing` of
+    `owed.py`.
     """
 
     store_id: str
@@ -69,6 +74,7 @@ class ImagesReport:
     fetched: int
     unchanged: int
     postponed: int
+    left: int
     remeasured: int
     judged: int
     bytes: int
@@ -86,6 +92,7 @@ class _Tally:
     fetched: int = 0
     unchanged: int = 0
     postponed: int = 0
+    left: int = 0
     remeasured: int = 0
     judged: int = 0
     bytes: int = 0
@@ -107,6 +114,8 @@ def sync_images(
     store: StoreConfig,
     *,
     decoder: Decoder | None = None,
+    product_id: UUID | None = None,
+    refetch: bool = False,
     progress: Progress | None = None,
     sleep: Callable[[float], None] | None = None,
 ) -> ImagesReport:
@@ -118,6 +127,8 @@ def sync_images(
         store: what to want of whom.
         decoder: the processes that decode, made for at least the store's `max_pixels`; a pool of
             this call's own if there is none.
+        product_id: only the pictures of this product.
+        refetch: ask for every wanted picture again, whatever is known of it.
         progress: called with URLs asked and URLs owed.
         sleep: waits between attempts of one URL.
 
@@ -132,12 +143,12 @@ def sync_images(
     gate = gate_version(store.quality)
     tally = _Tally()
     with _decoding(decoder, store) as decoding:
-        stage = _Stage(lease, files, store, decoding, tally)
+        stage = _Stage(lease, files, store, Scope.of(store, product_id), decoding, tally)
         stage.remeasure()
-        stage.fetch(progress, sleep)
+        stage.fetch(progress, sleep, refetch=refetch)
         stage.judge(gate)
     with lease.database.read() as connection:
-        stands = standing(connection, store)
+        stands = standing(connection, stage.scope)
     return ImagesReport(
         store_id=store.id,
         gate_version=gate,
@@ -145,6 +156,30 @@ def sync_images(
         **dataclasses.asdict(stands),
         **dataclasses.asdict(tally),
     )
+
+
+class _Taken:
+    """How many pictures a run asked for, where it may ask for a limited number.
+
+    One whose host stopped answering is not asked for: it must not keep others out run after run.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._number = 0
+        self._lock = threading.Lock()
+
+    def bound(self, owed: Iterator[OwedFetch]) -> Iterator[OwedFetch]:
+        for one in owed:
+            with self._lock:
+                if self._limit is not None and self._number >= self._limit:
+                    return
+                self._number += 1
+            yield one
+
+    def give_back(self) -> None:
+        with self._lock:
+            self._number -= 1
 
 
 @contextmanager
@@ -163,6 +198,7 @@ class _Stage:
     lease: StoreLease
     files: DataFolder
     store: StoreConfig
+    scope: Scope
     decoder: Decoder
     tally: _Tally
 
@@ -176,29 +212,31 @@ class _Stage:
                 return sha256, None
             return sha256, self.decoder.measure(content, self.store.quality.max_pixels)
 
-        owed = owed_measurements(self.lease.database, self.store)
+        owed = owed_measurements(self.lease.database, self.store, self.scope)
         with workers(self.store.connections) as threads:
             for batch in batches(threads.map(work, owed), _BATCH, _BATCH_SECONDS):
                 lost = [sha256 for sha256, found in batch if found is None]
                 rows = [image_row(sha256, found) for sha256, found in batch if found]
                 with self.lease.write() as connection:
                     upsert(connection, images, rows)
-                    if lost:
-                        # Without an attempt they are fetched anew.
-                        connection.execute(
-                            delete(image_attempts).where(
-                                image_attempts.c.store_id == self.store.id,
-                                image_attempts.c.image_sha256.in_(lost),
-                            )
-                        )
+                    self._forget(connection, lost)
                 self.tally.remeasured += len(rows)
 
-    def fetch(self, progress: Progress | None, sleep: Callable[[float], None] | None) -> None:
-        """Ask every owed URL and record what came of it."""
+    def fetch(
+        self,
+        progress: Progress | None,
+        sleep: Callable[[float], None] | None,
+        *,
+        refetch: bool,
+    ) -> None:
+        """Ask every owed URL, or as many as a run may, and record what came of it."""
         database = self.lease.database
-        now = datetime.now(UTC)
+        ask = Ask(self.store, self.scope, datetime.now(UTC), refetch)
         with database.read() as connection:
-            total = count_fetches(connection, self.store, now)
+            owed_now = count_fetches(connection, ask)
+        limit = self.store.max_images_per_run
+        total = owed_now if limit is None else min(owed_now, limit)
+        self.tally.left = owed_now - total
         if not total:
             return
 
@@ -206,15 +244,20 @@ class _Stage:
             if threads.stopped.wait(seconds):
                 raise _StoppedError
 
+        taken = _Taken(limit)
+
         def work(owed: OwedFetch) -> Fetched:
-            return self._fetch_one(downloader, owed)
+            found = self._fetch_one(downloader, owed, unconditionally=refetch)
+            if found.download.outcome == "postponed":
+                taken.give_back()
+            return found
 
         done = 0
         with (
             Downloader(self.store, sleep=sleep or pause) as downloader,
             workers(self.store.connections) as threads,
         ):
-            found = threads.map(work, owed_fetches(database, self.store, now))
+            found = threads.map(work, taken.bound(owed_fetches(database, ask)))
             for batch in batches(found, _BATCH, _BATCH_SECONDS):
                 self._record(batch)
                 done += len(batch)
@@ -226,7 +269,7 @@ class _Stage:
         with self.lease.database.read() as connection:
             placeholders = placeholder_images(connection, self.store.id)
         recorded = False
-        for page in owed_verdicts(self.lease.database, self.store, gate, placeholders):
+        for page in owed_verdicts(self.lease.database, self.scope, gate, placeholders):
             now = datetime.now(UTC)
             rows = []
             for image in page:
@@ -249,19 +292,20 @@ class _Stage:
                 continue
             with self.lease.write() as connection:
                 if not recorded:
-                    thresholds = self.store.quality.model_dump(mode="json")
-                    insert_missing(
-                        connection,
-                        gates,
-                        [{"gate_version": gate, "thresholds": thresholds, "created_at": now}],
-                    )
+                    record_gate(connection, self.store, gate)
                     recorded = True
                 upsert(connection, image_verdicts, rows)
             self.tally.judged += len(rows)
 
-    def _fetch_one(self, downloader: Downloader, owed: OwedFetch) -> Fetched:
+    def _fetch_one(
+        self, downloader: Downloader, owed: OwedFetch, *, unconditionally: bool
+    ) -> Fetched:
         # An answer 304 is of use only while the bytes that it vouches for are here.
-        known = owed.image_sha256 is not None and has_blob(self.files, owed.image_sha256)
+        known = (
+            not unconditionally
+            and owed.image_sha256 is not None
+            and has_blob(self.files, owed.image_sha256)
+        )
         download = downloader.fetch(
             owed.url,
             etag=owed.etag if known else None,
@@ -270,7 +314,7 @@ class _Stage:
         content = download.content
         if content is None:
             return Fetched(owed, download)
-        sha256 = write_blob(self.files, content)
+        sha256, was_kept = write_blob(self.files, content)
         limit = self.store.quality.max_pixels
         with self.lease.database.read() as connection:
             measured = is_measured(connection, sha256, limit)
@@ -280,6 +324,7 @@ class _Stage:
             sha256,
             len(content),
             None if measured else self.decoder.measure(content, limit),
+            was_kept,
         )
 
     def _record(self, batch: list[Fetched]) -> None:
@@ -298,8 +343,24 @@ class _Stage:
         with self.lease.write() as connection:
             upsert(connection, images, list(measured.values()))
             upsert(connection, image_attempts, attempts)
+        # Until the record was written, nothing kept others from pruning what was there already.
+        kept = {found.image_sha256 for found in batch if found.was_kept and found.image_sha256}
+        lost = [sha256 for sha256 in kept if not has_blob(self.files, sha256)]
+        if lost:
+            with self.lease.write() as connection:
+                self._forget(connection, lost)
         for found in batch:
             self.tally.add(found)
+
+    def _forget(self, connection: Connection, lost: list[str]) -> None:
+        """Drop the attempts that brought bytes that are gone, so that they are fetched anew."""
+        if lost:
+            connection.execute(
+                delete(image_attempts).where(
+                    image_attempts.c.store_id == self.store.id,
+                    image_attempts.c.image_sha256.in_(lost),
+                )
+            )
 
 
 def _without_content(download: Download) -> Download:

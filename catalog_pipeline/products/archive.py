@@ -20,14 +20,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from catalog_pipeline.errors import PermanentError
 from catalog_pipeline.files import DataFolder
-from catalog_pipeline.products.source import Page, WalkKind, WalkStart
+from catalog_pipeline.products.source import Page, WalkKind, WalkOrder, WalkStart
 
 FORMAT: Final = 1
 ROOT = "archive"
 _BEGIN = "begin.json"
 _MANIFEST = "manifest.json"
 _WALK_ID = re.compile(r"(\d{8}T\d{9})Z-([a-z]+)-[0-9a-f]{6}")
-_PAGE_FILE = re.compile(r"[a-z]+-\d{6}\.json\.zst")
+_PAGE_FILE = re.compile(r"[a-z]+(-\d+)?-\d{6}\.json\.zst")
 _STAMP = "%Y%m%dT%H%M%S"
 # A page is at most 64 MiB when it is read from a store.
 _MOST_BYTES = 256 * 1024 * 1024
@@ -48,6 +48,9 @@ class WalkBegin(BaseModel):
     source: str
     kind: WalkKind
     sample: int | None = None
+    # The watermark that an incremental walk began at, and the product that a walk of one read.
+    since: AwareDatetime | None = None
+    product: str | None = None
     started_at: AwareDatetime
     server_clock: AwareDatetime
     clock_is_the_servers: bool
@@ -63,6 +66,11 @@ class WalkManifest(WalkBegin):
     # Why it is not complete; None if it is.
     reason: str | None
     announced_at_end: int | None
+    # How often the listing was read, how many products the source counts and does not show, and
+    # which of them were stored: they count as seen.
+    readings: int = 1
+    unshown: int = 0
+    unshown_ids: tuple[str, ...] = ()
     pages: int
     records: int
     ids: int
@@ -81,17 +89,17 @@ class Archive:
         """Keep the walks below `archive/` in this folder."""
         self._folder = folder
 
-    def begin(
-        self, store_id: str, source: str, kind: WalkKind, start: WalkStart, sample: int | None
-    ) -> WalkWriter:
+    def begin(self, store_id: str, source: str, order: WalkOrder, start: WalkStart) -> WalkWriter:
         """Open a walk; its id sorts after those of all walks of this store that are there."""
         now = datetime.now(UTC)
         begin = WalkBegin(
-            walk_id=self._new_walk_id(store_id, kind, now),
+            walk_id=self._new_walk_id(store_id, order.kind, now),
             store_id=store_id,
             source=source,
-            kind=kind,
-            sample=sample,
+            kind=order.kind,
+            sample=order.sample,
+            since=order.since,
+            product=order.product,
             started_at=now,
             server_clock=start.server_clock,
             clock_is_the_servers=start.clock_is_the_servers,
@@ -125,13 +133,21 @@ class Archive:
                 return ArchivedWalk(self._folder, place, begin, pages)
         raise ArchiveError(f"{self._folder}/{place} has lost its {_BEGIN}; restore or remove it")
 
+    def remove(self, store_id: str, walk_id: str) -> None:
+        """Remove a walk; its manifest first, so that one removed only in part proves nothing."""
+        place = f"{ROOT}/{store_id}/{walk_id}"
+        names = self._folder.names(place)
+        for name in sorted(names, key=lambda name: (name != _MANIFEST, name == _BEGIN, name)):
+            self._folder.remove(f"{place}/{name}")
+        self._folder.remove(place)
+
     def _new_walk_id(self, store_id: str, kind: WalkKind, now: datetime) -> str:
         stamp = _milliseconds(now)
         earlier = self.walk_ids(store_id)
         if earlier and (match := _WALK_ID.fullmatch(earlier[-1])) and match[1] >= stamp:
             # This machine's clock is behind the one that wrote the last walk, or was set back. An
             # id out of order would never be processed.
-            last = datetime.strptime(match[1] + "000", f"{_STAMP}%f").replace(tzinfo=UTC)
+            last = walk_started_at(earlier[-1])
             stamp = _milliseconds(last + timedelta(milliseconds=1))
         return f"{stamp}Z-{kind}-{secrets.token_hex(3)}"
 
@@ -183,6 +199,16 @@ class ArchivedWalk:
         return self.begin if isinstance(self.begin, WalkManifest) else None
 
     @property
+    def walk_id(self) -> str:
+        """The walk's id."""
+        return self.begin.walk_id
+
+    @property
+    def is_complete_full(self) -> bool:
+        """Whether every product of the store is in it, whole."""
+        return self.complete and self.begin.kind == "full"
+
+    @property
     def complete(self) -> bool:
         """Whether the walk saw the whole store."""
         return self.manifest is not None and self.manifest.complete
@@ -210,6 +236,19 @@ class ArchivedWalk:
                     f"{self.folder}/{path} is damaged ({error}); restore it, or remove the folder "
                     "to go on without this walk"
                 ) from error
+
+
+def page_kind(path: str) -> str:
+    """What an archived page holds, as its source named it."""
+    return path.rsplit("/", 1)[-1].rsplit("-", 1)[0]
+
+
+def walk_started_at(walk_id: str) -> datetime:
+    """When a walk began, by this machine's clock."""
+    match = _WALK_ID.fullmatch(walk_id)
+    if match is None:
+        raise ValueError(f"{walk_id!r} is no walk's id")
+    return datetime.strptime(match[1] + "000", f"{_STAMP}%f").replace(tzinfo=UTC)
 
 
 def _milliseconds(moment: datetime) -> str:

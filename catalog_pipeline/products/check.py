@@ -23,7 +23,9 @@ from catalog_pipeline.products.answers import (
     Trouble,
 )
 from catalog_pipeline.products.http import StoreClient
-from catalog_pipeline.products.woocommerce import API, CurrencyUnknownError, WooCommerceSource
+from catalog_pipeline.products.source import WalkOrder
+from catalog_pipeline.products.woocommerce import CurrencyUnknownError, WooCommerceSource
+from catalog_pipeline.products.woocommerce_walk import API
 from catalog_pipeline.stores import MissingSecretError, StoreConfig
 
 _ONE_MORE_TRY = (1.0,)
@@ -79,7 +81,7 @@ def check_store(
     """
     with StoreClient(store, transport=transport, retry_waits=_ONE_MORE_TRY, sleep=sleep) as client:
         try:
-            start = WooCommerceSource(store, client).start_walk("full").start
+            start = WooCommerceSource(store, client).start_walk(WalkOrder()).start
         except (StoreRefusedError, StoreUnavailableError) as error:
             finding, sentence = _explain(store, error.trouble, error.facts)
             return _result(store, finding, sentence, _shown(error.facts, client.user_agent))

@@ -63,6 +63,7 @@ class StoreClient:
         *,
         transport: httpx.BaseTransport | None = None,
         retry_waits: tuple[float, ...] = RETRY_WAITS,
+        patience: float | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -72,11 +73,14 @@ class StoreClient:
             store: address, keys, pace and headers.
             transport: the network; a plain one for the store's `ca_file` by default.
             retry_waits: seconds before each further attempt at a request.
+            patience: seconds that one attempt may take; by default what a slow shared host needs
+                for a full page.
             sleep: waits; replaced in tests.
             clock: a monotonic clock that `sleep` moves on.
         """
         self._store = store
         self._waits = retry_waits
+        self._total_seconds = _TOTAL_SECONDS if patience is None else patience
         self._sleep = sleep
         self._clock = clock
         self._pace = Pace(store.requests_per_second, sleep=sleep, clock=clock)
@@ -164,7 +168,7 @@ class StoreClient:
     def _exchange(
         self, client: httpx.Client, path: str, params: dict[str, str | int]
     ) -> tuple[httpx.Response, bytes]:
-        deadline = self._clock() + _TOTAL_SECONDS
+        deadline = self._clock() + self._total_seconds
         chunks: list[bytes] = []
         size = 0
         with client.stream("GET", self._store.url + path, params=params) as response:
@@ -177,7 +181,7 @@ class StoreClient:
                     if size > MAX_BODY_BYTES:
                         raise self._too_large(path, response.status_code)
                     if self._clock() > deadline:
-                        raise httpx.ReadTimeout(f"not all there after {_TOTAL_SECONDS:.0f} s")
+                        raise httpx.ReadTimeout(f"not all there after {self._total_seconds:.0f} s")
                     chunks.append(chunk)
             finally:
                 self._count(bytes=response.num_bytes_downloaded)
@@ -300,7 +304,11 @@ class StoreClient:
         return httpx.Client(
             transport=self._transport or plain_transport(self._store),
             headers=headers,
-            timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS, pool=None),
+            timeout=httpx.Timeout(
+                min(_READ_SECONDS, self._total_seconds / 2),
+                connect=min(_CONNECT_SECONDS, self._total_seconds / 2),
+                pool=None,
+            ),
             follow_redirects=False,
             trust_env=False,
         )

@@ -17,7 +17,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from catalog_pipeline.catalog.identity import digest
 from catalog_pipeline.products.bodies import parse_json
-from catalog_pipeline.products.source import ImageRecord, InvalidRecordError, ProductRecord
+from catalog_pipeline.products.source import (
+    ImageRecord,
+    InvalidRecordError,
+    ProductRecord,
+    Sighting,
+)
 from catalog_pipeline.products.text import (
     absolute_url,
     exact_price,
@@ -57,6 +62,18 @@ def external_id(record: object) -> str | None:
     """The id of a product as it came, written as a plain number; None where it has none."""
     found = read_id(record.get("id")) if isinstance(record, dict) else None
     return None if found is None else str(found)
+
+
+def sighting(record: object) -> Sighting | None:
+    """What a sweep compares of a product; None where it has no id."""
+    found = external_id(record)
+    if found is None or not isinstance(record, dict):
+        return None
+    try:
+        status = _word(record.get("status"))
+    except ValueError:
+        status = None
+    return Sighting(found, status, utc_moment(record.get("date_modified_gmt")))
 
 
 def _id(value: object) -> int:
@@ -197,6 +214,10 @@ class WooCommerceParser:
     def external_id(self, record: Any) -> str | None:
         """The product's id, written as a plain number."""
         return external_id(record)
+
+    def sighting(self, record: Any) -> Sighting | None:
+        """What a sweep compares of a product."""
+        return sighting(record)
 
     def parse(self, record: Any) -> ProductRecord:
         """A product read, cleaned and checked.

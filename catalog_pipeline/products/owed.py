@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from sqlalchemy import Connection, func, select
 
-from catalog_pipeline.catalog.queries import is_live
 from catalog_pipeline.catalog.schema import products, quarantine, store_states, walks
+from catalog_pipeline.catalog.wanted import is_live
 from catalog_pipeline.products.archive import Archive, ArchivedWalk
 
 _MOST_REASONS = 20
@@ -26,6 +26,11 @@ def owed_walks(connection: Connection, archive: Archive, store_id: str) -> list[
         select(func.max(walks.c.walk_id)).where(walks.c.store_id == store_id)
     )
     ids = [found for found in archive.walk_ids(store_id) if newest is None or found > newest]
+    return ended_walks(archive, store_id, ids)
+
+
+def ended_walks(archive: Archive, store_id: str, ids: list[str]) -> list[ArchivedWalk]:
+    """Those of a store's newest walks that are over, oldest first."""
     return list(_ended(archive, store_id, ids))
 
 
@@ -48,9 +53,10 @@ def quarantined_ids(connection: Connection, store_id: str) -> set[str]:
 
 @dataclass(frozen=True)
 class StoreCounts:
-    """What a store's rows amount to."""
+    """What a store's rows amount to; `stale` live ones stand in for a newer version, refused."""
 
     live: int
+    stale: int
     left_out: dict[str, int]
     quarantined: int
     quarantined_by_reason: dict[str, int]
@@ -86,8 +92,11 @@ def count_store(connection: Connection, store_id: str) -> StoreCounts:
             store_states.c.store_id == store_id
         )
     ).one_or_none()
+    refused = select(quarantine.c.external_id).where(in_quarantine)
+    stale = select(func.count()).where(of_store, is_live(), products.c.external_id.in_(refused))
     return StoreCounts(
         live=connection.scalar(select(func.count()).where(of_store, is_live())) or 0,
+        stale=connection.scalar(stale) or 0,
         left_out={row.left_out_by: row.size for row in left_out},
         quarantined=connection.scalar(select(func.count()).where(in_quarantine)) or 0,
         quarantined_by_reason=reasons,

@@ -21,7 +21,12 @@ from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.identity import product_id
 from catalog_pipeline.catalog.schema import product_images, products, quarantine
 from catalog_pipeline.products.rules import WantedRules
-from catalog_pipeline.products.source import InvalidRecordError, ProductRecord, RecordParser
+from catalog_pipeline.products.source import (
+    InvalidRecordError,
+    ProductRecord,
+    RecordParser,
+    Sighting,
+)
 
 # A refused record beyond this is kept only in part, and waits for the next walk.
 _MOST_RAW = 1_000_000
@@ -29,10 +34,11 @@ _MOST_RAW = 1_000_000
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a record is no row, and the record as JSON text."""
+    """Why a record is no row, the record as JSON text, and what a sweep compares of it."""
 
     reason: str
     raw: str
+    sighting: Sighting | None
 
 
 @dataclass
@@ -59,7 +65,7 @@ class Batch:
         except InvalidRecordError as error:
             key = found or stand_in
             self.accepted.pop(key, None)
-            self.refused[key] = Refusal(str(error), _raw(record))
+            self.refused[key] = Refusal(str(error), _raw(record), parser.sighting(record))
         else:
             self.refused.pop(accepted.external_id, None)
             self.accepted[accepted.external_id] = accepted
@@ -242,6 +248,8 @@ def _refusals(batch: Batch, origin: Origin, validator: str) -> list[dict[str, An
             "reason": refusal.reason,
             "raw": refusal.raw,
             "validator": validator,
+            "status": refusal.sighting.status if refusal.sighting else None,
+            "updated_at": refusal.sighting.updated_at if refusal.sighting else None,
             "quarantined_at": now,
         }
         for key, refusal in batch.refused.items()

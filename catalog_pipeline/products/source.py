@@ -7,7 +7,7 @@ How one kind of source does either belongs in a module of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -15,7 +15,18 @@ from typing import Any, Literal, Protocol
 
 from catalog_pipeline.errors import PermanentError
 
-WalkKind = Literal["full", "incremental", "sweep"]
+# full: every product whole. incremental: whole products changed since a watermark. sweep: id,
+# status and date of every product, and whole those that are not the ones that are stored.
+# product: one product whole.
+WalkKind = Literal["full", "incremental", "sweep", "product"]
+# The walks that can prove a product gone.
+PROVING_KINDS: frozenset[WalkKind] = frozenset({"full", "sweep"})
+# Archived pages are named by what they hold: whole products; a few fields of each product; a few
+# fields of products that are in the store's trash.
+PRODUCTS_PAGE = "products"
+IDS_PAGE = "ids"
+TRASH_PAGE = "trash"
+TRASH = "trash"
 
 
 class InvalidRecordError(PermanentError):
@@ -64,6 +75,64 @@ class ProductRecord:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A product as a sweep sees it: if all of this is as it is stored, so is the product."""
+
+    external_id: str
+    status: str | None
+    updated_at: datetime | None
+
+
+class KnownProducts(Protocol):
+    """The products that are stored, those in quarantine among them, removed ones left out."""
+
+    def sightings(self, ids: Sequence[str]) -> Mapping[str, Sighting]:
+        """Those of the ids that are stored, as they are stored."""
+
+    def ids(self) -> Iterator[str]:
+        """Every id that is stored."""
+
+
+class NothingKnown:
+    """A store of which nothing is stored."""
+
+    def sightings(self, ids: Sequence[str]) -> Mapping[str, Sighting]:
+        """None."""
+        return {}
+
+    def ids(self) -> Iterator[str]:
+        """None."""
+        return iter(())
+
+
+@dataclass(frozen=True)
+class WalkOrder:
+    """What a walk is to cover.
+
+    Attributes:
+        kind: how much of the store.
+        sample: stop at this many products, rounded up to whole pages; of a full walk only.
+        since: the watermark that an incremental walk begins at.
+        product: the id of the one product to read.
+        known: what is stored; a full walk or sweep asks for each of these that it does not find.
+    """
+
+    kind: WalkKind = "full"
+    sample: int | None = None
+    since: datetime | None = None
+    product: str | None = None
+    known: KnownProducts = field(default_factory=NothingKnown, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.sample is not None and (self.sample < 1 or self.kind != "full"):
+            raise ValueError("a sample is of a full walk, and holds at least 1 product")
+        if (self.kind == "incremental") != (self.since is not None):
+            raise ValueError("an incremental walk, and no other, begins at a watermark")
+        if (self.kind == "product") != (self.product is not None):
+            raise ValueError("a walk of one product, and no other, names it")
+
+
 @dataclass(frozen=True)
 class WalkStart:
     """What a source says before its first page.
@@ -86,7 +155,7 @@ class Page:
 
     body: bytes = field(repr=False)
     ids: tuple[str | None, ...]
-    name: str = "products"
+    name: str = PRODUCTS_PAGE
 
 
 class SeenIds:
@@ -100,6 +169,21 @@ class SeenIds:
     def __len__(self) -> int:
         return len(self._ids)
 
+    def __contains__(self, found: str) -> bool:
+        return _key(found) in self._ids
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SeenIds) and self._ids == other._ids
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def copy(self) -> SeenIds:
+        """The same ids and counts, to go on from."""
+        twin = SeenIds()
+        twin._ids = set(self._ids)
+        twin.duplicates, twin.unreadable = self.duplicates, self.unreadable
+        return twin
+
     def add(self, ids: Iterable[str | None]) -> int:
         """Take note of a page's ids and say how many of them are new."""
         before = len(self._ids)
@@ -107,21 +191,32 @@ class SeenIds:
             if found is None:
                 self.unreadable += 1
                 continue
-            # A small integer takes half the room of its digits.
-            key = int(found) if found.isdecimal() and not found.startswith("0") else found
+            key = _key(found)
             if key in self._ids:
                 self.duplicates += 1
             self._ids.add(key)
         return len(self._ids) - before
 
 
+def _key(found: str) -> int | str:
+    # A small integer takes half the room of its digits.
+    return int(found) if found.isdecimal() and not found.startswith("0") else found
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a walk that came to its end saw everything, by the source's own totals."""
+    """Whether a walk that came to its end saw everything, by the source's own totals.
+
+    `unshown` counts products that the source counts and does not show, whoever asks; `unshown_ids`
+    names those of them that are stored. `readings` says how often the listing was read.
+    """
 
     complete: bool
     reason: str | None
     announced: int | None
+    readings: int = 1
+    unshown: int = 0
+    unshown_ids: tuple[str, ...] = ()
 
 
 class SourceWalk(Protocol):
@@ -149,13 +244,11 @@ class ProductSource(Protocol):
     def name(self) -> str:
         """The kind of source, as `stores.yaml` calls it; it selects the parser of a replay."""
 
-    def start_walk(self, kind: WalkKind, *, sample: int | None = None) -> SourceWalk:
-        """Begin a walk.
+    def currency(self) -> str:
+        """The currency of the source's prices."""
 
-        Args:
-            kind: what the walk covers.
-            sample: stop at this many products, rounded up to whole pages.
-        """
+    def start_walk(self, order: WalkOrder) -> SourceWalk:
+        """Begin a walk."""
 
     def counters(self) -> Mapping[str, int]:
         """Requests, retries, throttles and bytes so far."""
@@ -177,6 +270,9 @@ class RecordParser(Protocol):
 
     def external_id(self, record: Any) -> str | None:
         """The record's id in the source, or None where it has none."""
+
+    def sighting(self, record: Any) -> Sighting | None:
+        """What a sweep compares of a record, whole or not; None where it has no id."""
 
     def parse(self, record: Any) -> ProductRecord:
         """A record read, cleaned and checked.

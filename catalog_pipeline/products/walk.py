@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.products.archive import Archive, WalkManifest, WalkWriter
-from catalog_pipeline.products.source import ProductSource, SourceWalk, Verdict, WalkKind
+from catalog_pipeline.products.source import ProductSource, SourceWalk, Verdict, WalkOrder
 from catalog_pipeline.products.text import storable
 from catalog_pipeline.stores import StoreConfig
 
@@ -18,7 +18,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class WalkReport:
-    """What a walk brought: `products` are different ids, `reason` says why it is not complete."""
+    """What a walk brought: `products` are different ids, `reason` says why it is not complete.
+
+    `readings` says how often the listing was read, `unshown` how many products the store counts
+    and does not show.
+    """
 
     walk_id: str
     kind: str
@@ -32,6 +36,8 @@ class WalkReport:
     products: int
     duplicates: int
     unreadable_ids: int
+    readings: int
+    unshown: int
     bytes: int
     requests: int
     retries: int
@@ -42,9 +48,8 @@ def walk_store(
     source: ProductSource,
     archive: Archive,
     store: StoreConfig,
+    order: WalkOrder | None = None,
     *,
-    kind: WalkKind = "full",
-    sample: int | None = None,
     progress: Progress | None = None,
 ) -> WalkReport:
     """Walk a store and archive every page as it comes.
@@ -57,16 +62,16 @@ def walk_store(
         source: asks the store.
         archive: where the pages go.
         store: the store.
-        kind: what the walk covers.
-        sample: stop at this many products, rounded up to whole pages.
+        order: what the walk covers; all of the store by default.
         progress: called with the records so far and the records announced (0: unknown).
 
     Raises:
         CatalogError: whatever kept the walk from its end, as the source raised it.
     """
+    order = order or WalkOrder()
     before = source.counters()
-    walk = source.start_walk(kind, sample=sample)
-    writer = archive.begin(store.id, source.name, kind, walk.start, sample)
+    walk = source.start_walk(order)
+    writer = archive.begin(store.id, source.name, order, walk.start)
     records = 0
 
     def finish(verdict: Verdict) -> WalkManifest:
@@ -110,6 +115,9 @@ def _manifest(
         complete=verdict.complete,
         reason=verdict.reason,
         announced_at_end=verdict.announced,
+        readings=verdict.readings,
+        unshown=verdict.unshown,
+        unshown_ids=verdict.unshown_ids,
         pages=writer.pages,
         records=records,
         ids=len(walk.seen),
@@ -136,6 +144,8 @@ def _report(manifest: WalkManifest) -> WalkReport:
         products=manifest.ids,
         duplicates=manifest.duplicates,
         unreadable_ids=manifest.unreadable_ids,
+        readings=manifest.readings,
+        unshown=manifest.unshown,
         bytes=manifest.bytes,
         requests=manifest.requests,
         retries=manifest.retries,

@@ -8,8 +8,9 @@ guard's to decide.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -17,8 +18,14 @@ from sqlalchemy import select
 from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.lease import StoreLease
 from catalog_pipeline.catalog.schema import points
+from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.vectors.index import PointFilter, Points
-from catalog_pipeline.vectors.owed import forget_points, recorded_points, standing
+from catalog_pipeline.vectors.owed import (
+    StandingPoint,
+    forget_points,
+    recorded_points,
+    standing,
+)
 
 _PAGE = 1000
 
@@ -41,14 +48,21 @@ class Drift:
 
 
 def settle_drift(
-    lease: StoreLease, opened: Points, collection: str, model_version: str, *, keep_ids: int
+    lease: StoreLease,
+    opened: Points,
+    scope: Scope,
+    collection: str,
+    model_version: str,
+    *,
+    keep_ids: int,
 ) -> Drift:
     """Compare a store's points with their records and put the records right.
 
     Args:
         lease: the right to write the store.
         opened: the collection.
-        collection: its name.
+        scope: the store and the pictures that it wants.
+        collection: the collection's name.
         model_version: the model whose vectors it holds.
         keep_ids: how many ids of unwanted points to return; more would only be counted anyway.
     """
@@ -64,14 +78,20 @@ def settle_drift(
                 )
             )
             unrecorded = [point_id for point_id in page if point_id not in known]
-            if not unrecorded:
-                continue
-            facts = standing(connection, lease.store_id, model_version, unrecorded)
+        if not unrecorded:
+            continue
+        found = {
+            point.point_id: point.payload for point in opened.retrieve(unrecorded, payload=True)
+        }
+        claimed = {product for payload in found.values() if (product := product_of(payload))}
+        with lease.database.read() as connection:
+            some = replace(scope, products=tuple(claimed))
+            facts = standing(connection, collection, some, model_version)
         drift.unrecorded += len(unrecorded)
-        unwanted = [point_id for point_id in unrecorded if facts.get(point_id) is None]
+        unwanted = [point_id for point_id in unrecorded if point_id not in facts]
         drift.unwanted += len(unwanted)
         drift.unwanted_ids += unwanted[: keep_ids - len(drift.unwanted_ids)]
-        _record(lease, opened, collection, [i for i in unrecorded if facts.get(i) is False])
+        _record(lease, collection, found, facts)
     return drift
 
 
@@ -94,18 +114,33 @@ def _drop_lost(lease: StoreLease, opened: Points, collection: str, drift: Drift)
         after = page[-1]
 
 
-def _record(lease: StoreLease, opened: Points, collection: str, ids: Sequence[UUID]) -> None:
+def product_of(payload: Mapping[str, Any] | None) -> UUID | None:
+    """The product that a payload names; None if it names none."""
+    try:
+        return UUID(str((payload or {}).get("product_id")))
+    except ValueError:
+        return None
+
+
+def _record(
+    lease: StoreLease,
+    collection: str,
+    found: Mapping[UUID, Mapping[str, Any] | None],
+    facts: Mapping[UUID, StandingPoint],
+) -> None:
     """Put points that are to stay as they are back on record, as stale in their payload."""
     rows = [
         {
             "collection": collection,
-            "point_id": point.point_id,
+            "point_id": point_id,
             "store_id": lease.store_id,
-            "product_id": point.point_id,
-            "image_sha256": str((point.payload or {}).get("image_sha256", ""))[:64],
+            "product_id": fact.product_id,
+            "slot": fact.slot,
+            "image_sha256": str((payload or {}).get("image_sha256", ""))[:64],
             "payload_hash": "",
         }
-        for point in opened.retrieve(ids, payload=True)
+        for point_id, payload in found.items()
+        if (fact := facts.get(point_id)) and not fact.is_ready
     ]
     if rows:
         with lease.write() as connection:

@@ -14,6 +14,7 @@ from catalog_pipeline.catalog import bulk
 from catalog_pipeline.catalog.identity import digest
 from catalog_pipeline.catalog.lease import StoreLease
 from catalog_pipeline.catalog.schema import points
+from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.embeddings.parts import read_vectors
 from catalog_pipeline.embeddings.problems import PartError
 from catalog_pipeline.files import DataFolder
@@ -24,7 +25,7 @@ from catalog_pipeline.vectors.index import (
     VectorIndex,
     Vectors,
 )
-from catalog_pipeline.vectors.owed import count_rows, forget_points, wanted_points
+from catalog_pipeline.vectors.owed import count_rows, forget_points, point_id, wanted_points
 from catalog_pipeline.vectors.payload import point_payload
 
 # Points in one request, and points between opening and closing the index: opening Qdrant Edge
@@ -46,6 +47,8 @@ class LoadCounts:
         payload_refreshed: only the payload was written.
         unchanged: as they should be.
         stale: of the seen, those that keep their last good image while a new one is not ready.
+        quarantined: of the seen, those whose product the source now describes in a way that is not
+            valid; they show its last valid row.
         lost: were to be refreshed and are not in the collection; now off the record.
         held: exact number of the store's points in the collection after the last write; None if
             nothing was written.
@@ -56,15 +59,18 @@ class LoadCounts:
     payload_refreshed: int = 0
     unchanged: int = 0
     stale: int = 0
+    quarantined: int = 0
     lost: int = 0
     held: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Owed:
+class OwedPoint:
     """A point to write; without `part` only its payload."""
 
     point_id: UUID
+    product_id: UUID
+    slot: str
     image_sha256: str
     payload: Payload
     payload_hash: str
@@ -77,15 +83,28 @@ def load_wanted(
     files: DataFolder,
     index: VectorIndex,
     spec: CollectionSpec,
+    scope: Scope,
     progress: Progress | None,
+    *,
+    rewrite: bool = False,
 ) -> LoadCounts:
-    """Write the points of the lease's store that are new or changed."""
+    """Write the points of the lease's store that are new or changed.
+
+    Args:
+        lease: the right to write the store.
+        files: the data folder, with the vectors.
+        index: where the points go.
+        spec: the collection.
+        scope: the store's pictures that are wanted.
+        progress: called with points looked at and points wanted.
+        rewrite: write every point that is ready, changed or not.
+    """
     counts = LoadCounts()
-    wanted = wanted_points(spec.name, lease.store_id, spec.model_version)
+    wanted = wanted_points(spec.name, scope, spec.model_version)
     with lease.database.read() as connection:
         total = count_rows(connection, wanted) if progress is not None else 0
         rows = connection.execution_options(yield_per=1_000).execute(wanted)
-        owed = _owed(rows, lease.store_id, spec.model_version, counts)
+        owed = owed_points(rows, lease.store_id, spec.model_version, counts, rewrite=rewrite)
         while group := list(islice(owed, GROUP)):
             _write(lease, files, index, spec, group=group, counts=counts)
             if progress is not None:
@@ -101,24 +120,42 @@ def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-def _owed(
-    rows: Iterable[Any], store_id: str, model_version: str, counts: LoadCounts
-) -> Iterator[_Owed]:
+def owed_points(
+    rows: Iterable[Any],
+    store_id: str,
+    model_version: str,
+    counts: LoadCounts,
+    *,
+    rewrite: bool = False,
+) -> Iterator[OwedPoint]:
+    """Those of the rows of `wanted_points` that must be written; the others are only counted."""
     for row in rows:
         counts.seen += 1
         if row.image_sha256 is None:
             counts.stale += 1
+        if row.is_quarantined:
+            counts.quarantined += 1
         sha = row.image_sha256 or row.loaded_sha256
         payload = point_payload(
             row, store_id=store_id, image_sha256=sha, model_version=model_version
         )
         payload_hash = digest(payload)
-        has_vector = sha == row.loaded_sha256
+        # A vector embedded again stands in another part, under the same hash.
+        has_vector = sha == row.loaded_sha256 and not (rewrite and row.part is not None)
         if has_vector and payload_hash == row.payload_hash:
             counts.unchanged += 1
             continue
         part, position = (None, 0) if has_vector else (row.part, row.row)
-        yield _Owed(row.product_id, sha, payload, payload_hash, part, position)
+        yield OwedPoint(
+            point_id=point_id(row.product_id, row.slot),
+            product_id=row.product_id,
+            slot=row.slot,
+            image_sha256=sha,
+            payload=payload,
+            payload_hash=payload_hash,
+            part=part,
+            row=position,
+        )
 
 
 def _write(
@@ -127,7 +164,7 @@ def _write(
     index: VectorIndex,
     spec: CollectionSpec,
     *,
-    group: Sequence[_Owed],
+    group: Sequence[OwedPoint],
     counts: LoadCounts,
 ) -> None:
     whole = [owed for owed in group if owed.part is not None]
@@ -157,7 +194,8 @@ def _write(
             "collection": spec.name,
             "point_id": owed.point_id,
             "store_id": lease.store_id,
-            "product_id": owed.point_id,
+            "product_id": owed.product_id,
+            "slot": owed.slot,
             "image_sha256": owed.image_sha256,
             "payload_hash": owed.payload_hash,
         }
@@ -172,7 +210,7 @@ def _write(
     counts.lost += len(absent)
 
 
-def _vectors(files: DataFolder, owed: Sequence[_Owed], dimensions: int) -> Vectors:
+def _vectors(files: DataFolder, owed: Sequence[OwedPoint], dimensions: int) -> Vectors:
     """The vectors of points, each part read once; (len(owed), dimensions)."""
     vectors = np.empty((len(owed), dimensions), dtype=np.float32)
     by_part: dict[str, list[int]] = {}

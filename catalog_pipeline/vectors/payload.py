@@ -14,7 +14,7 @@ _COPIED = ("sku", "currency", "product_url", "image_url")
 
 
 def point_payload(product: Any, *, store_id: str, image_sha256: str, model_version: str) -> Payload:
-    """The payload of a product's main image.
+    """The payload of one picture of a product.
 
     What is unknown is left out: a range or match condition never holds for it. The price becomes a
     float, since an index has no decimals; categories become their names.

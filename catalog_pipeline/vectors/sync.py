@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from catalog_pipeline.catalog.lease import StoreLease
+from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.embeddings.model import ModelSpec
 from catalog_pipeline.errors import PermanentError
 from catalog_pipeline.files import DataFolder
-from catalog_pipeline.removals import decide, removal_limit
+from catalog_pipeline.removals import removal_limit
 from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.vectors.drift import Drift, settle_drift
+from catalog_pipeline.vectors.guard import guard_removals
 from catalog_pipeline.vectors.index import (
     CollectionSpec,
     PointFilter,
@@ -51,6 +53,7 @@ class PointsReport:
         payload_refreshed: points of which only the payload was written.
         unchanged: points that were as they should be.
         stale: points that keep their last good image while a new one is not ready.
+        quarantined: points that show the last valid row of a product whose newest version is not.
         deleted: points taken out, by reason.
         waiting: points that have a reason to go and were kept by the removal guard, by reason.
         removal_limit: how many removals the guard lets pass in a run.
@@ -70,8 +73,9 @@ class PointsReport:
     payload_refreshed: int
     unchanged: int
     stale: int
-    deleted: dict[str, int]
-    waiting: dict[str, int]
+    quarantined: int
+    deleted: Mapping[str, int]
+    waiting: Mapping[str, int]
     removal_limit: int
     lost: int
     unrecorded: int
@@ -88,6 +92,9 @@ def sync_points(
     *,
     alias: str,
     deployment_id: UUID,
+    product_id: UUID | None = None,
+    rewrite: bool = False,
+    compare_ids: bool = False,
     progress: Progress | None = None,
 ) -> PointsReport:
     """Bring a store's points in the model's collection into step with the database.
@@ -100,6 +107,9 @@ def sync_points(
         model: whose vectors are loaded.
         alias: the name readers use; created with the first collection and never moved.
         deployment_id: this database's own.
+        product_id: only the points of this product.
+        rewrite: write every point that is ready again, changed or not.
+        compare_ids: compare the collection's ids with the records even if their counts agree.
         progress: called with points looked at and points wanted.
 
     Raises:
@@ -120,16 +130,18 @@ def sync_points(
         model_version=model.model_version,
         deployment_id=deployment_id,
     )
+    scope = Scope.of(store, product_id)
     index.ensure(spec, alias)
-    held, before, drift = _settle(lease, index, spec)
-    counts = load_wanted(lease, files, index, spec, progress)
+    held, before, drift = _settle(lease, index, spec, store, compare_ids)
+    counts = load_wanted(lease, files, index, spec, scope, progress, rewrite=rewrite)
     if counts.lost:
         # Points that vanished while the counts agreed; now off the record, so owed again.
-        again = load_wanted(lease, files, index, spec, None)
+        again = load_wanted(lease, files, index, spec, scope, None)
         counts.upserted += again.upserted
         counts.stale = again.stale
+        counts.quarantined = again.quarantined
         counts.held = again.held if again.held is not None else counts.held
-    removed = _remove(lease, index, spec, before=before, drift=drift)
+    removed = _remove(lease, index, spec, store, scope, before=before, drift=drift)
     status = _status(index, spec.name)
     seconds = time.monotonic() - started
     return PointsReport(
@@ -143,6 +155,7 @@ def sync_points(
         payload_refreshed=counts.payload_refreshed,
         unchanged=counts.unchanged,
         stale=counts.stale,
+        quarantined=counts.quarantined,
         deleted=removed.deleted,
         waiting=removed.waiting,
         removal_limit=removed.limit,
@@ -161,37 +174,61 @@ class _Removed:
     held: int | None = None
 
 
-def _settle(lease: StoreLease, index: VectorIndex, spec: CollectionSpec) -> tuple[int, int, Drift]:
+def _settle(
+    lease: StoreLease,
+    index: VectorIndex,
+    spec: CollectionSpec,
+    store: StoreConfig,
+    compare_ids: bool,
+) -> tuple[int, int, Drift]:
     """The store's points in the collection, as many as it had or should have had, and the drift.
 
-    Ids are compared only when the exact counts differ.
+    Ids are compared only when the exact counts differ, or when it is asked for.
     """
     recorded = _recorded(lease, spec.name)
     with index.session(spec.name) as opened:
         held = opened.count(PointFilter(stores=(lease.store_id,)))
         before = max(held, recorded)
-        if held == recorded:
+        if held == recorded and not compare_ids:
             return held, before, Drift()
-        limit = removal_limit(before)
+        limit = removal_limit(before, max_share=store.max_removal_share)
         return (
             held,
             before,
-            settle_drift(lease, opened, spec.name, spec.model_version, keep_ids=limit),
+            settle_drift(
+                lease, opened, Scope.of(store), spec.name, spec.model_version, keep_ids=limit
+            ),
         )
 
 
 def _remove(
-    lease: StoreLease, index: VectorIndex, spec: CollectionSpec, *, before: int, drift: Drift
+    lease: StoreLease,
+    index: VectorIndex,
+    spec: CollectionSpec,
+    store: StoreConfig,
+    scope: Scope,
+    *,
+    before: int,
+    drift: Drift,
 ) -> _Removed:
     """Take out what has a reason to go, if the guard lets it."""
-    unwanted = unwanted_points(spec.name, lease.store_id, spec.model_version)
+    unwanted = unwanted_points(spec.name, scope, spec.model_version)
     with lease.database.read() as connection:
         reasons = count_by_reason(connection, unwanted)
         if drift.unwanted:
             reasons[_UNRECORDED] = drift.unwanted
-        decision = decide(sum(reasons.values()), before)
-        if not decision.allowed:
-            return _Removed({}, reasons, decision.limit)
+    decision = guard_removals(
+        lease,
+        spec.name,
+        unwanted,
+        reasons,
+        before,
+        max_share=store.max_removal_share,
+        whole_store=scope.products is None,
+    )
+    if not decision.allowed:
+        return _Removed({}, reasons, decision.limit)
+    with lease.database.read() as connection:
         going = [*connection.scalars(unwanted), *drift.unwanted_ids]
     held: int | None = None
     for group in chunks(going, GROUP):

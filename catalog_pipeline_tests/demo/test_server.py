@@ -163,6 +163,7 @@ def test_the_stores_file_names_variables_and_no_secret(
         "consumer_secret": {"env": "DEMO_CONSUMER_SECRET"},
         "allow_private_addresses": True,
         "image_ports": [samples.port],
+        "poll_every": "1m",
     }
 
 

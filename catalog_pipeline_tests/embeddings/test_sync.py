@@ -24,6 +24,7 @@ from catalog_pipeline.catalog.schema import (
     product_images,
     products,
 )
+from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.embeddings.encode import Embedder
 from catalog_pipeline.embeddings.parts import read_vectors
 from catalog_pipeline.embeddings.sync import EmbeddingsReport, embed_images
@@ -112,14 +113,14 @@ def _show(
 
 
 def _blobs(files: DataFolder, seeds: range) -> list[str]:
-    return [write_blob(files, picture(seed)) for seed in seeds]
+    return [write_blob(files, picture(seed))[0] for seed in seeds]
 
 
 def _embed(
     database: Database, files: DataFolder, embedder: Embedder, store: str = "atelier"
 ) -> EmbeddingsReport:
     with hold_store(database, store, "run") as lease:
-        return embed_images(lease, files, embedder)
+        return embed_images(lease, files, embedder, Scope(store))
 
 
 def _recorded(database: Database) -> dict[str, tuple[str, int]]:
@@ -142,7 +143,11 @@ def test_each_accepted_image_gets_its_vector(
     seen: list[tuple[int, int]] = []
     with hold_store(database, "atelier", "run") as lease:
         report = embed_images(
-            lease, files, embedder, progress=lambda done, total: seen.append((done, total))
+            lease,
+            files,
+            embedder,
+            Scope("atelier"),
+            progress=lambda done, total: seen.append((done, total)),
         )
     assert (report.embedded, report.reused, report.failed, report.parts) == (6, 0, {}, 1)
     assert report.model_version == embedder.spec.model_version
@@ -209,7 +214,7 @@ def test_parts_are_written_as_time_goes_by(
     shas = _blobs(files, range(9))
     _show(database, "atelier", shas)
     with hold_store(database, "atelier", "run") as lease:
-        report = embed_images(lease, files, embedder, seconds_per_part=0.0)
+        report = embed_images(lease, files, embedder, Scope(lease.store_id), seconds_per_part=0.0)
     assert (report.embedded, report.parts) == (9, 3)
     recorded = _recorded(database)
     assert len({part for part, _ in recorded.values()}) == 3
@@ -240,7 +245,7 @@ def test_what_a_run_that_died_left_is_done_by_the_next(
 
     monkeypatch.setattr(StoreLease, "write", dies_at_the_second_part)
     with hold_store(database, "atelier", "run") as lease, pytest.raises(KeyboardInterrupt):
-        embed_images(lease, files, embedder, seconds_per_part=0.0)
+        embed_images(lease, files, embedder, Scope(lease.store_id), seconds_per_part=0.0)
     assert len(_recorded(database)) == 4
     report = _embed(database, files, embedder)
     assert (report.embedded, report.reused) == (5, 4)
@@ -256,7 +261,7 @@ def test_pages_of_owed_images_lose_none(
     _show(database, "atelier", shas)
     version = embedder.spec.model_version
     for page in (1, 2, 7, 100):
-        assert list(owed_images(database, "atelier", version, page)) == sorted(shas)
+        assert list(owed_images(database, Scope("atelier"), version, page)) == sorted(shas)
 
 
 def test_nothing_owed_imports_no_torch(
@@ -268,12 +273,14 @@ def test_nothing_owed_imports_no_torch(
         "import sys\n"
         "from catalog_pipeline.catalog.database import Database\n"
         "from catalog_pipeline.catalog.lease import hold_store\n"
+        "from catalog_pipeline.catalog.wanted import Scope\n"
         "from catalog_pipeline.embeddings.encode import Embedder\n"
         "from catalog_pipeline.embeddings.sync import embed_images\n"
         "from catalog_pipeline.files import DataFolder\n"
         "url, data, model = sys.argv[1:]\n"
         "with hold_store(Database(url), 'atelier', 'another') as lease:\n"
-        "    report = embed_images(lease, DataFolder(data), Embedder(model))\n"
+        "    files, embedder = DataFolder(data), Embedder(model)\n"
+        "    report = embed_images(lease, files, embedder, Scope('atelier'))\n"
         "print(report.embedded, report.reused, {'torch', 'open_clip'} & set(sys.modules))\n"
     )
     url = f"sqlite:///{tmp_path / 'catalog.sqlite'}"

@@ -19,7 +19,6 @@ from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.identity import product_id
 from catalog_pipeline.catalog.lease import LeaseLostError, StoreLease, hold_store
-from catalog_pipeline.catalog.queries import accepted_images
 from catalog_pipeline.catalog.schema import (
     gates,
     image_attempts,
@@ -29,6 +28,7 @@ from catalog_pipeline.catalog.schema import (
     product_images,
     products,
 )
+from catalog_pipeline.catalog.wanted import Scope, accepted_images
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.images import measure as measuring
 from catalog_pipeline.images import owed
@@ -107,7 +107,7 @@ class Shop:
 
     def accepted(self) -> set[str]:
         with self.database.read() as connection:
-            return set(connection.scalars(accepted_images("atelier")))
+            return set(connection.scalars(accepted_images(Scope("atelier"))))
 
 
 class _Anything(str):

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.products.archive import Archive, ArchiveError, WalkManifest, WalkWriter
-from catalog_pipeline.products.source import Page, WalkStart
+from catalog_pipeline.products.source import Page, WalkOrder, WalkStart
 
 START = WalkStart(datetime(2026, 11, 20, 6, tzinfo=UTC), True, "EUR", 3, 1)
 
 
 def begin(archive: Archive, store_id: str = "atelier") -> WalkWriter:
-    return archive.begin(store_id, "woocommerce", "full", START, None)
+    return archive.begin(store_id, "woocommerce", WalkOrder(), START)
 
 
 def finish(writer: WalkWriter) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table, func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.database import Database
@@ -27,84 +27,19 @@ from catalog_pipeline.catalog.schema import (
     walks,
 )
 from catalog_pipeline.products import models
-from catalog_pipeline.products.archive import Archive, ArchiveError, WalkManifest
-from catalog_pipeline.products.source import Page, WalkKind, WalkStart
-from catalog_pipeline.products.sync import ProductsReport, sync_products
-from catalog_pipeline.stores import StoreConfig
+from catalog_pipeline.products.archive import Archive, ArchiveError
+from catalog_pipeline.products.source import Page, WalkOrder, WalkStart
+from catalog_pipeline.products.sync import sync_products
+from catalog_pipeline_tests.products.walks import (
+    CLOCK,
+    archived,
+    everything,
+    row_of,
+    rows,
+    some,
+    sync,
+)
 from catalog_pipeline_tests.products.wordpress import product, store
-
-CLOCK = datetime(2026, 11, 20, 6, tzinfo=UTC)
-
-
-def archived(
-    archive: Archive,
-    records: list[Any],
-    *,
-    complete: bool = True,
-    manifest: bool = True,
-    currency: str = "EUR",
-    kind: WalkKind = "full",
-    clock: datetime = CLOCK,
-    store_id: str = "atelier",
-) -> str:
-    """A walk in the archive that brought these records, 100 a page."""
-    start = WalkStart(clock, True, currency, len(records), None)
-    writer = archive.begin(store_id, "woocommerce", kind, start, None)
-    for first in range(0, len(records), 100):
-        writer.add(Page(json.dumps(records[first : first + 100]).encode(), ()))
-    if manifest:
-        writer.finish(
-            WalkManifest(
-                **writer.begin.model_dump(),
-                finished_at=clock,
-                complete=complete,
-                reason=None if complete else "cut off",
-                announced_at_end=len(records),
-                pages=writer.pages,
-                records=len(records),
-                ids=len(records),
-                duplicates=0,
-                unreadable_ids=0,
-                bytes=writer.bytes,
-                requests=1,
-                retries=0,
-                throttles=0,
-            )
-        )
-    return writer.begin.walk_id
-
-
-def sync(database: Database, archive: Archive, config: StoreConfig | None = None) -> ProductsReport:
-    config = config or store()
-    with hold_store(database, config.id, "run") as lease:
-        return sync_products(lease, archive, config)
-
-
-def rows(database: Database, table: Table, *without: str) -> list[dict[str, Any]]:
-    """A table's rows in the order of their key, some columns left out."""
-    with database.read() as connection:
-        found = connection.execute(select(table).order_by(*table.primary_key)).mappings().all()
-    return [{k: v for k, v in row.items() if k not in without} for row in found]
-
-
-def row_of(database: Database, number: int) -> dict[str, Any]:
-    wanted = product_id("atelier", str(number))
-    (found,) = [row for row in rows(database, products) if row["product_id"] == wanted]
-    return found
-
-
-def some(count: int, **changes: Any) -> list[Any]:
-    return [product(number, **changes) for number in range(1, count + 1)]
-
-
-def everything(database: Database) -> dict[str, list[dict[str, Any]]]:
-    return {
-        "products": rows(database, products),
-        "images": rows(database, product_images),
-        "quarantine": rows(database, quarantine, "quarantined_at"),
-        "walks": rows(database, walks, "processed_at"),
-        "states": rows(database, store_states),
-    }
 
 
 def test_a_first_walk(any_database: Database, archive: Archive) -> None:
@@ -203,7 +138,7 @@ def test_refused_records_wait_in_quarantine(any_database: Database, archive: Arc
     assert (report.refused, report.unchanged, report.quarantined) == (4, 2, 4)
     assert report.quarantined_by_reason["record: is not an object"] == 2
     assert report.quarantined_examples["price: can be read in two ways"] == "2"
-    assert report.live == 3
+    assert (report.live, report.stale) == (3, 1)
     assert row_of(any_database, 2)["price"] == Decimal("82.90")
     kept = {row["external_id"]: row for row in rows(any_database, quarantine)}
     assert set(kept) == {"2", "products-000001#2", "products-000001#3", "products-000001#5"}
@@ -289,7 +224,7 @@ def test_a_walk_without_an_end_counts_once_a_newer_one_is_there(
     assert (report.walks, report.live, report.watermark) == (0, 0, None)
     archived(archive, some(2, name="whole"))
     report = sync(database, archive)
-    assert (report.walks, report.live) == (2, 5)
+    assert (report.walks, report.live, report.removed) == (2, 2, {"absent": 3})
     assert row_of(database, 1)["title"] == "whole"
     assert row_of(database, 5)["title"] == "cut off"
     assert [row["complete"] for row in rows(database, walks)] == [False, True]
@@ -353,7 +288,7 @@ def test_a_damaged_page_stops_the_stage_with_its_name(
     page = tmp_path / "data/archive/atelier" / walk_id / "products-000001.json.zst"
     if damage is None:
         archive_of = archive.begin(
-            "atelier", "woocommerce", "full", WalkStart(CLOCK, True, "EUR", 1, 1), None
+            "atelier", "woocommerce", WalkOrder(), WalkStart(CLOCK, True, "EUR", 1, 1)
         )
         archive_of.add(Page(b"<html>", ()))
         other = tmp_path / "data/archive/atelier" / archive_of.begin.walk_id
@@ -367,7 +302,7 @@ def test_a_damaged_page_stops_the_stage_with_its_name(
 
 def test_an_unknown_source_is_named(database: Database, archive: Archive) -> None:
     start = WalkStart(CLOCK, True, None, 0, 0)
-    archive.begin("atelier", "coco", "full", start, None)
+    archive.begin("atelier", "coco", WalkOrder(), start)
     archived(archive, [])
     with pytest.raises(ArchiveError, match="'coco'"):
         sync(database, archive)

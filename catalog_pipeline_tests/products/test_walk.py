@@ -20,14 +20,11 @@ from catalog_pipeline.files import DataFolder
 from catalog_pipeline.products.answers import StoreRefusedError, StoreUnavailableError
 from catalog_pipeline.products.archive import Archive, ArchivedWalk
 from catalog_pipeline.products.http import StoreClient
+from catalog_pipeline.products.listing import StoreMisbehavedError
 from catalog_pipeline.products.models import WooCommerceParser
-from catalog_pipeline.products.source import Page
+from catalog_pipeline.products.source import Page, WalkOrder
 from catalog_pipeline.products.walk import WalkReport, walk_store
-from catalog_pipeline.products.woocommerce import (
-    CurrencyUnknownError,
-    StoreMisbehavedError,
-    WooCommerceSource,
-)
+from catalog_pipeline.products.woocommerce import CurrencyUnknownError, WooCommerceSource
 from catalog_pipeline_tests.products.wordpress import (
     BASIC_CANARIES,
     NOW,
@@ -44,7 +41,8 @@ def walk(archive: Archive, woo: FakeWoo, sample: int | None = None, **settings: 
     config = store(**settings)
     fake = FakeTime()
     with StoreClient(config, transport=woo.transport, sleep=fake.sleep, clock=fake.clock) as client:
-        return walk_store(WooCommerceSource(config, client), archive, config, sample=sample)
+        source = WooCommerceSource(config, client)
+        return walk_store(source, archive, config, WalkOrder(sample=sample))
 
 
 def newest(archive: Archive) -> ArchivedWalk:
@@ -125,9 +123,23 @@ def test_short_and_empty_pages_are_not_the_end(archive: Archive) -> None:
 
     woo.override = drop
     report = walk(archive, woo)
-    assert (report.pages, report.products) == (4, 240)
-    assert not report.complete
-    assert report.reason == "the store announces 400 products and showed 240"
+    # A second reading agrees with the first: the store does not show more, whoever asks.
+    assert (report.readings, report.pages, report.products) == (2, 8, 240)
+    assert (report.complete, report.unshown) == (True, 160)
+
+
+def test_readings_that_never_agree_prove_nothing(archive: Archive) -> None:
+    woo = FakeWoo(some(250))
+    hidden = iter(range(1, 100))
+
+    def hide(request: httpx.Request) -> None:
+        if page_of(request) == 1:
+            woo.unreadable = {next(hidden)}
+
+    woo.override = hide
+    report = walk(archive, woo)
+    assert (report.readings, report.products, report.complete) == (3, 250, False)
+    assert report.reason == "the store announces 250 products and showed 249"
 
 
 def test_a_sample_stops_early_and_proves_nothing(archive: Archive) -> None:
@@ -151,7 +163,7 @@ def test_a_growing_store_is_walked_to_its_new_end(archive: Archive) -> None:
     assert (report.announced, report.products) == (230, 230)
 
 
-def test_a_shrinking_store_proves_nothing(archive: Archive) -> None:
+def test_a_store_that_shrinks_meanwhile_is_read_again(archive: Archive) -> None:
     woo = FakeWoo(some(250))
 
     def shrink(request: httpx.Request) -> None:
@@ -160,9 +172,22 @@ def test_a_shrinking_store_proves_nothing(archive: Archive) -> None:
 
     woo.override = shrink
     report = walk(archive, woo)
-    assert not report.complete
+    assert (report.readings, report.complete, report.announced) == (2, True, 240)
+    assert report.products == 250
+
+
+def test_a_store_that_never_stops_shrinking_proves_nothing(archive: Archive) -> None:
+    woo = FakeWoo(some(400))
+
+    def shrink(request: httpx.Request) -> None:
+        if page_of(request) == 2:
+            woo.products = woo.products[10:]
+
+    woo.override = shrink
+    report = walk(archive, woo)
+    assert (report.readings, report.complete) == (3, False)
     assert report.reason is not None
-    assert "the total fell from 250 to 240" in report.reason
+    assert "the total fell from 380 to 370" in report.reason
 
 
 @pytest.mark.parametrize("total", ["", "many", "-1", "9" * 30])
@@ -216,9 +241,9 @@ def test_endless_pages_come_to_an_end(archive: Archive) -> None:
 def test_odd_ids_are_counted(archive: Archive) -> None:
     records = [product(1), product(1), {"id": "2"}, {"id": None}, {}, "x", None, {"id": 3}]
     report = walk(archive, FakeWoo(records))
-    assert (report.records, report.products) == (8, 3)
+    assert (report.readings, report.products) == (2, 3)
     assert (report.duplicates, report.unreadable_ids) == (1, 4)
-    assert not report.complete
+    assert (report.complete, report.unshown) == (True, 5)
 
 
 def test_an_error_on_the_way_is_written_down(archive: Archive) -> None:
@@ -335,14 +360,20 @@ def test_a_configured_currency_is_not_asked_for(archive: Archive) -> None:
     assert not [request for request in woo.requests if "currenc" in request.url.path]
 
 
-def test_other_kinds_are_refused() -> None:
-    config = store()
-    with StoreClient(config, transport=FakeWoo([]).transport) as client:
-        source = WooCommerceSource(config, client)
-        with pytest.raises(ValueError, match="not served"):
-            source.start_walk("sweep")
-        with pytest.raises(ValueError, match="at least 1"):
-            source.start_walk("full", sample=0)
+@pytest.mark.parametrize(
+    "order",
+    [
+        {"sample": 0},
+        {"kind": "sweep", "sample": 1},
+        {"kind": "incremental"},
+        {"since": datetime(2026, 11, 20, tzinfo=UTC)},
+        {"kind": "product"},
+        {"product": "1"},
+    ],
+)
+def test_orders_that_contradict_themselves(order: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"sample|watermark|names it"):
+        WalkOrder(**order)
 
 
 def test_no_key_is_in_the_archive(archive: Archive, tmp_path: Path) -> None:
@@ -365,9 +396,9 @@ import os, signal, sys
 from datetime import UTC, datetime
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.products.archive import Archive
-from catalog_pipeline.products.source import Page, WalkStart
+from catalog_pipeline.products.source import Page, WalkOrder, WalkStart
 start = WalkStart(datetime.now(UTC), True, "EUR", 2, 2)
-writer = Archive(DataFolder(sys.argv[1])).begin("atelier", "woocommerce", "full", start, None)
+writer = Archive(DataFolder(sys.argv[1])).begin("atelier", "woocommerce", WalkOrder(), start)
 writer.add(Page(b"[]", ()))
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -396,5 +427,5 @@ def test_two_pages_are_read_at_once() -> None:
     woo.override = meet
     config = store()
     with StoreClient(config, transport=woo.transport) as client:
-        pages: Iterator[Page] = WooCommerceSource(config, client).start_walk("full").pages()
+        pages: Iterator[Page] = WooCommerceSource(config, client).start_walk(WalkOrder()).pages()
         assert [len(page.ids) for page in pages] == [100, 100]

@@ -90,6 +90,9 @@ class FakeWoo:
 
     def __init__(self, products: list[Any], currency: str = "EUR") -> None:
         self.products = products
+        self.trash: list[Any] = []
+        # Ids of objects that are counted and never shown.
+        self.unreadable: set[int] = set()
         self.currency = currency
         self.requests: list[httpx.Request] = []
         self.headers: dict[str, str] = {}
@@ -104,14 +107,37 @@ class FakeWoo:
             return answer
         if request.url.path.endswith("/data/currencies/current"):
             return reply({"code": self.currency, "name": "x", "symbol": "x"})
-        per_page = int(request.url.params["per_page"])
-        page = int(request.url.params["page"])
-        found = self.products[(page - 1) * per_page : page * per_page]
-        if request.url.params.get("_fields") == "id":
-            found = [{"id": entry.get("id")} for entry in found]
-        pages = -(-len(self.products) // per_page)
-        headers = {"X-WP-Total": str(len(self.products)), "X-WP-TotalPages": str(pages)}
+        params = request.url.params
+        per_page, page = int(params["per_page"]), int(params["page"])
+        listed = self._listed(params)
+        found = [
+            entry
+            for entry in listed[(page - 1) * per_page : page * per_page]
+            if not (isinstance(entry, dict) and entry.get("id") in self.unreadable)
+        ]
+        if "_fields" in params:
+            fields = params["_fields"].split(",")
+            found = [
+                {name: entry[name] for name in fields if name in entry}
+                if isinstance(entry, dict)
+                else entry
+                for entry in found
+            ]
+        pages = -(-len(listed) // per_page)
+        headers = {"X-WP-Total": str(len(listed)), "X-WP-TotalPages": str(pages)}
         return reply(found, headers={**headers, **self.headers})
+
+    def _listed(self, params: httpx.QueryParams) -> list[Any]:
+        """Every product that a query finds, in the order of the list."""
+        listed = self.trash if params.get("status") == "trash" else self.products
+        if "include" in params:
+            asked = params["include"].split(",")
+            listed = [entry for entry in listed if str(entry["id"]) in asked]
+        if "modified_after" in params:
+            assert params["dates_are_gmt"] == "true"
+            after = params["modified_after"]
+            listed = [entry for entry in listed if entry["date_modified_gmt"] > after]
+        return listed
 
     @property
     def transport(self) -> httpx.MockTransport:
@@ -122,7 +148,7 @@ class FakeWoo:
 def page_of(request: httpx.Request) -> int | None:
     """The number of the page that is asked for; None for anything that is no page of a walk."""
     params = request.url.params
-    if not request.url.path.endswith("/products") or "_fields" in params:
+    if not request.url.path.endswith("/products") or {"_fields", "include"} & set(params):
         return None
     return int(params["page"])
 

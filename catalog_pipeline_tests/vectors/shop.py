@@ -25,6 +25,7 @@ from catalog_pipeline.catalog.schema import (
     image_verdicts,
     product_images,
     products,
+    variation_images,
 )
 from catalog_pipeline.embeddings.model import ModelSpec
 from catalog_pipeline.embeddings.parts import write_part
@@ -74,6 +75,7 @@ class Shop:
     index: VectorIndex
     store_id: str = "atelier"
     alias: str = "products"
+    images: str = "main"
     parts: list[str] = field(default_factory=list)
 
     @property
@@ -140,6 +142,53 @@ class Shop:
             if address is not None:
                 bulk.upsert(connection, product_images, [image])
 
+    def lists(self, number: int, *pictures: str, first: int = 0) -> None:
+        """All that a product lists: fetched, accepted and embedded; image ids 1, 2, …"""
+        rows = [
+            {
+                "product_id": self.id(number),
+                "position": position,
+                "store_id": self.store_id,
+                "image_id": str(position + 1),
+                "url": f"https://{self.store_id}.example/{picture}.jpg",
+                "modified_at": None,
+            }
+            for position, picture in enumerate(pictures, first)
+        ]
+        with self.database.write() as connection:
+            connection.execute(
+                delete(product_images).where(product_images.c.product_id == self.id(number))
+            )
+            bulk.upsert(connection, product_images, rows)
+        for picture in pictures:
+            self.picture(
+                number, sha_of(picture), url=f"https://{self.store_id}.example/{picture}.jpg"
+            )
+            self.judge(sha_of(picture))
+        self.embed(*map(sha_of, pictures))
+
+    def varies(self, number: int, **pictures: str) -> None:
+        """Pictures of a product's variations, by the variation's id, each of image id 9…"""
+        rows = [
+            {
+                "product_id": self.id(number),
+                "variation_id": variation,
+                "store_id": self.store_id,
+                "image_id": f"9{variation}",
+                "url": f"https://{self.store_id}.example/{picture}.jpg",
+                "modified_at": None,
+            }
+            for variation, picture in pictures.items()
+        ]
+        with self.database.write() as connection:
+            bulk.upsert(connection, variation_images, rows)
+        for picture in pictures.values():
+            self.picture(
+                number, sha_of(picture), url=f"https://{self.store_id}.example/{picture}.jpg"
+            )
+            self.judge(sha_of(picture))
+        self.embed(*map(sha_of, pictures.values()))
+
     def change(self, number: int, **columns: Any) -> None:
         with self.database.write() as connection:
             connection.execute(
@@ -174,6 +223,8 @@ class Shop:
 
     def embed(self, *shas: str) -> None:
         distinct = sorted(set(shas))
+        if not distinct:
+            return
         part = write_part(
             self.files,
             MODEL.model_version,
@@ -204,7 +255,7 @@ class Shop:
                 lease,
                 self.files,
                 overrides.pop("index", self.index),
-                store_config(self.store_id),
+                store_config(self.store_id, images=overrides.pop("images", self.images)),
                 overrides.pop("model", MODEL),
                 alias=self.alias,
                 deployment_id=overrides.pop("deployment_id", self.database.deployment_id()),
@@ -221,9 +272,10 @@ class Shop:
             return found
 
 
-def store_config(store_id: str) -> StoreConfig:
+def store_config(store_id: str, **keys: Any) -> StoreConfig:
     return StoreConfig.model_validate(
         {
+            **keys,
             "id": store_id,
             "url": "https://shop.example.com",
             "consumer_key": {"env": "SHOP_KEY"},

@@ -1,0 +1,99 @@
+"""The record of every run of a store: what it was for, how it went, what it did.
+
+How a run went is told by whoever runs it; here is only how that is kept and asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from itertools import takewhile
+
+from sqlalchemy import Connection, func, select, update
+
+from catalog_pipeline.catalog.bulk import upsert
+from catalog_pipeline.catalog.schema import syncs
+
+_LOOKED_AT = 16
+FINISHED = frozenset({"success", "failure", "canceled"})
+
+
+@dataclass(frozen=True)
+class Sync:
+    """One run of one store.
+
+    `counts` holds {asset: {count: number}}; `retries` are attempts beyond the first, of steps and
+    of the run itself; `updated_at` is when the run's own record last changed.
+    """
+
+    run_id: str
+    store_id: str
+    job: str
+    kind: str
+    status: str
+    walk_kind: str | None
+    counts: Mapping[str, Mapping[str, int | float]]
+    error: str | None
+    retries: int
+    started_at: datetime | None
+    completed_at: datetime | None
+    updated_at: datetime
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.status in FINISHED
+
+
+def record_syncs(connection: Connection, found: Sequence[Sync]) -> None:
+    """Keep these records, in place of earlier ones of the same runs."""
+    upsert(connection, syncs, [asdict(sync) for sync in found])
+
+
+def newest_change(connection: Connection) -> datetime | None:
+    """The latest `updated_at` on record."""
+    found = connection.scalar(select(func.max(syncs.c.updated_at)))
+    assert found is None or isinstance(found, datetime)
+    return found
+
+
+def unfinished_run_ids(connection: Connection) -> set[str]:
+    """The runs that were not over when they were last looked at."""
+    return set(connection.scalars(select(syncs.c.run_id).where(syncs.c.status.not_in(FINISHED))))
+
+
+def finished_run_ids(connection: Connection, run_ids: Sequence[str]) -> set[str]:
+    """Which of these runs are on record as finished."""
+    return set(
+        connection.scalars(
+            select(syncs.c.run_id).where(syncs.c.run_id.in_(run_ids), syncs.c.status.in_(FINISHED))
+        )
+    )
+
+
+def forget_runs(connection: Connection, run_ids: Collection[str]) -> None:
+    """Close the records of runs that went on when last seen and that nobody knows any more."""
+    connection.execute(
+        update(syncs)
+        .where(syncs.c.run_id.in_(run_ids), syncs.c.status.not_in(FINISHED))
+        .values(status="failure", error="Dagster no longer knows this run.")
+    )
+
+
+def failures_in_a_row(connection: Connection, store_id: str) -> tuple[int, datetime | None]:
+    """How many of a store's latest runs failed one after the other, and when the last one ended."""
+    found = [sync for sync in last_syncs(connection, store_id, _LOOKED_AT) if sync.is_finished]
+    failed = list(takewhile(lambda sync: sync.status == "failure", found))
+    return len(failed), (failed[0].completed_at or failed[0].updated_at) if failed else None
+
+
+def last_syncs(connection: Connection, store_id: str, limit: int = 1) -> list[Sync]:
+    """A store's latest runs, the newest first."""
+    rows = connection.execute(
+        select(*(syncs.c[field.name] for field in fields(Sync)))
+        .where(syncs.c.store_id == store_id)
+        .order_by(syncs.c.updated_at.desc(), syncs.c.run_id)
+        .limit(limit)
+    )
+    return [Sync(*row) for row in rows]

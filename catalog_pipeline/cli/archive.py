@@ -1,0 +1,80 @@
+"""`catalog archive`: the raw archive turned back into rows, and its old walks dropped."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from catalog_pipeline.catalog.lease import hold_store
+from catalog_pipeline.cli.deployment import as_json, open_database, pick_store, read_stores
+from catalog_pipeline.cli.output import print_json, table, terminal
+from catalog_pipeline.files import DataFolder
+from catalog_pipeline.products.archive import Archive
+from catalog_pipeline.products.prune import prune_archive
+from catalog_pipeline.products.replay import replay_store
+from catalog_pipeline.settings import load_settings
+from catalog_pipeline.stores import StoreConfig
+from catalog_pipeline.stores_file import StoresFile
+
+
+@click.group()
+def archive() -> None:
+    """Look after the raw archive: every answer of every store, as it came."""
+
+
+@archive.command()
+@click.option("--store", "store_id", help="Only this store.")
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    help="Begin at the newest complete full walk before this moment, in UTC.",
+)
+@as_json
+def replay(store_id: str | None, since: datetime | None, as_json: bool) -> None:
+    """Build the products table again from the archive; no store is asked."""
+    settings = load_settings()
+    found: list[dict[str, Any]] = []
+    with open_database(settings) as database:
+        walks = Archive(DataFolder(settings.data_dir))
+        for store in _chosen(read_stores(settings), store_id):
+            with hold_store(database, store.id, "catalog archive replay") as lease:
+                report = replay_store(
+                    lease, walks, store, since=since.replace(tzinfo=UTC) if since else None
+                )
+            found.append({"store": store.id, "report": report})
+    if as_json:
+        print_json({"stores": found})
+        return
+    columns = ["store", "walks", "rows", "written", "unchanged", "dropped"]
+    rows = [
+        [one["store"], *(getattr(one["report"], name) for name in columns[1:])] for one in found
+    ]
+    terminal().print(table(columns, rows, numbers=columns[1:]))
+
+
+@archive.command()
+@click.option(
+    "--days", type=click.IntRange(1), help="Keep this many days, not CATALOG_ARCHIVE_DAYS."
+)
+@as_json
+def prune(days: int | None, as_json: bool) -> None:
+    """Drop old walks, as long as the rows can still be built from what stays."""
+    settings = load_settings()
+    found: list[dict[str, Any]] = []
+    with open_database(settings) as database:
+        walks = Archive(DataFolder(settings.data_dir))
+        for store in read_stores(settings).stores.values():
+            with hold_store(database, store.id, "catalog archive prune") as lease:
+                report = prune_archive(lease, walks, days=days or settings.archive_days)
+            found.append({"store": store.id, "report": report})
+    if as_json:
+        print_json({"stores": found})
+        return
+    rows = [[one["store"], one["report"].removed, one["report"].kept] for one in found]
+    terminal().print(table(["store", "removed", "kept"], rows, numbers=["removed", "kept"]))
+
+
+def _chosen(stores: StoresFile, store_id: str | None) -> list[StoreConfig]:
+    return [pick_store(stores, store_id)] if store_id else list(stores.stores.values())

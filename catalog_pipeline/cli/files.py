@@ -1,0 +1,42 @@
+"""`catalog files`: the data folder's pictures and vector parts, kept small."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import click
+
+from catalog_pipeline.cli.deployment import as_json, open_database
+from catalog_pipeline.cli.output import print_json
+from catalog_pipeline.files import DataFolder
+from catalog_pipeline.prune import KEEP, prune_files
+from catalog_pipeline.settings import load_settings
+
+
+@click.group()
+def files() -> None:
+    """Look after pictures and vectors in the data folder."""
+
+
+@files.command()
+@click.option(
+    "--days",
+    type=click.IntRange(1),
+    default=KEEP.days,
+    show_default=True,
+    help="Remove what nothing has referred to for this many days.",
+)
+@as_json
+def prune(days: int, as_json: bool) -> None:
+    """Merge small parts, and remove files that nothing refers to any more."""
+    settings = load_settings()
+    with open_database(settings) as database:
+        report = prune_files(database, DataFolder(settings.data_dir), keep=timedelta(days=days))
+    if as_json:
+        print_json(report)
+        return
+    click.echo(
+        f"Removed {report.removed_blobs:,} pictures and {report.removed_parts:,} parts; "
+        f"{report.waiting:,} files without a reference wait for their time to pass. "
+        f"Merged {report.compacted.merged:,} parts into {report.compacted.written:,}."
+    )

@@ -1,0 +1,77 @@
+"""`catalog plan`: what a sync would do, and about how long it would take."""
+
+from __future__ import annotations
+
+import click
+
+from catalog_pipeline.cli.deployment import as_json, open_database, pick_store, read_stores
+from catalog_pipeline.cli.output import print_json, table, terminal
+from catalog_pipeline.embeddings.model import resolve_model
+from catalog_pipeline.files import DataFolder
+from catalog_pipeline.plan import Plan
+from catalog_pipeline.plan import plan as make_plan
+from catalog_pipeline.products.archive import Archive
+from catalog_pipeline.settings import load_settings
+from catalog_pipeline.vectors.index import collection_name
+
+
+@click.command()
+@click.argument("store", required=False)
+@as_json
+def plan(store: str | None, as_json: bool) -> None:
+    """Show what a sync of STORE, or of every store, would fetch, embed, write and remove.
+
+    Nothing is changed and no store is asked: what a walk will bring is not known before it.
+    """
+    settings = load_settings()
+    model_version = resolve_model(settings.model).model_version
+    stores = read_stores(settings)
+    chosen = [pick_store(stores, store)] if store else list(stores.stores.values())
+    with open_database(settings) as database:
+        archive = Archive(DataFolder(settings.data_dir))
+        found = [
+            make_plan(
+                database,
+                one,
+                model_version=model_version,
+                collection=collection_name(settings.collection, model_version),
+                archive=archive,
+            )
+            for one in chosen
+        ]
+    if as_json:
+        print_json({"stores": found})
+        return
+    numbers = ["walks", "fetch", "judge", "embed", "load", "refresh", "remove", "left", "seconds"]
+    rows = [
+        [
+            one.store_id,
+            one.watermark,
+            one.walks,
+            one.fetch,
+            one.judge,
+            one.embed_at_most,
+            one.load,
+            one.refresh,
+            sum(one.remove.values()),
+            one.left,
+            round(one.seconds),
+        ]
+        for one in found
+    ]
+    terminal().print(table(["store", "changes since (UTC)", *numbers], rows, numbers=numbers))
+    for one in found:
+        for line in _notes(one):
+            click.echo(line)
+
+
+def _notes(one: Plan) -> list[str]:
+    notes = []
+    if one.watermark is None:
+        notes.append(f"{one.store_id}: never read to its end; the next sync reads all of it")
+    if one.removals_wait:
+        notes.append(
+            f"{one.store_id}: {sum(one.remove.values())} removals would wait for an approval, more "
+            f"than {one.removal_limit} at once are not made unasked"
+        )
+    return notes

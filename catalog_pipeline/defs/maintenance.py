@@ -1,0 +1,128 @@
+"""Jobs that keep what is stored small and right; none of them asks a store for anything.
+
+Each goes over all stores in one run. What has to hold a store leaves it alone while a sync does:
+the next run does it then.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
+)
+
+from catalog_pipeline.catalog.accepted import stores_in_force
+from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.lease import StoreBusyError, StoreLease, hold_store
+from catalog_pipeline.defs.checks import reconcile_stores
+from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, VectorIndexResource
+from catalog_pipeline.defs.run_records import KIND
+from catalog_pipeline.defs.services import make_ready
+from catalog_pipeline.errors import CatalogError
+from catalog_pipeline.products.archive import Archive
+from catalog_pipeline.products.prune import prune_archive
+from catalog_pipeline.prune import prune_files
+from catalog_pipeline.settings import load_settings
+
+Job = dg.JobDefinition | UnresolvedAssetJobDefinition
+
+# After everything that somebody waits for.
+_TAGS = {KIND: "maintenance", "dagster/priority": "-10"}
+
+
+@dg.op(description="Drop walks older than CATALOG_ARCHIVE_DAYS that no row needs any more.")
+def drop_old_walks(
+    context: dg.OpExecutionContext, database: DatabaseResource, files: FilesResource
+) -> None:
+    """Prune the archive of every store of stores.yaml."""
+    settings = load_settings()
+    archive = Archive(files.get())
+    removed = kept = 0
+    busy: list[str] = []
+    for lease in _each_store(database.get(), context.run_id, busy):
+        report = prune_archive(lease, archive, days=settings.archive_days)
+        removed += report.removed
+        kept += report.kept
+    context.add_output_metadata({"removed": removed, "kept": kept, "busy": ", ".join(busy)})
+
+
+@dg.job(tags=_TAGS, description="Drops old walks from the raw archive.")
+def prune_archives() -> None:
+    """One run for all stores."""
+    drop_old_walks()
+
+
+@dg.op(description="Remove pictures and vector parts that nothing refers to; merge small parts.")
+def drop_unreferenced_files(
+    context: dg.OpExecutionContext, database: DatabaseResource, files: FilesResource
+) -> None:
+    """Prune the data folder; safe beside running syncs."""
+    report = prune_files(database.get(), files.get())
+    context.add_output_metadata(
+        {
+            "removed_blobs": report.removed_blobs,
+            "removed_parts": report.removed_parts,
+            "waiting": report.waiting,
+        }
+    )
+
+
+@dg.job(name="prune_files", tags=_TAGS, description="Drops files that nothing refers to.")
+def prune_data_folder() -> None:
+    """One run for the whole data folder."""
+    drop_unreferenced_files()
+
+
+def _weekly(name: str, job: Job, cron: str, description: str) -> dg.ScheduleDefinition:
+    """A schedule that asks for one run of a job, unless that could only fail."""
+
+    @dg.schedule(
+        name=name,
+        job=job,
+        cron_schedule=cron,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=description,
+    )
+    def tick(
+        database: DatabaseResource, files: FilesResource, vector_index: VectorIndexResource
+    ) -> dg.RunRequest | dg.SkipReason:
+        try:
+            make_ready(database, files, vector_index)
+        except CatalogError as error:
+            return dg.SkipReason(str(error))
+        return dg.RunRequest(tags=_TAGS)
+
+    return tick
+
+
+def _each_store(database: Database, run_id: str, busy: list[str]) -> Iterator[StoreLease]:
+    """Hold one store after the other; those that a sync holds are named in `busy`."""
+    for store_id in stores_in_force(database, load_settings().stores_file).file.stores:
+        try:
+            with hold_store(database, store_id, run_id) as lease:
+                yield lease
+        except StoreBusyError:
+            busy.append(store_id)
+
+
+MAINTENANCE_JOBS: list[Job] = [prune_archives, prune_data_folder, reconcile_stores]
+MAINTENANCE_SCHEDULES = [
+    _weekly(
+        "weekly_archive_pruning",
+        prune_archives,
+        "0 12 * * sun",
+        "Every Sunday at noon, UTC, when the full walks of the week are done.",
+    ),
+    _weekly(
+        "weekly_file_pruning",
+        prune_data_folder,
+        "30 12 * * sun",
+        "Every Sunday at 12:30, UTC.",
+    ),
+    _weekly(
+        "weekly_reconciliation",
+        reconcile_stores,
+        "0 14 * * sun",
+        "Every Sunday at 14:00, UTC, after the full walks whose ids it goes by.",
+    ),
+]

@@ -1,0 +1,238 @@
+"""When each store is asked whether anything changed, and what its answer leads to.
+
+Pure decisions over clocks, answers and records: no request is made here, nothing is stored, and
+nothing is known of Dagster. Asking a store is `probe.py`; who keeps the cursor is not known here.
+
+Every store has its own slot in the interval that `poll_every` gives it, so the stores spread evenly
+and the cursor need not name them: it holds the moment up to which slots were served, the stores
+that were due and not reached, and those that failed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from math import floor
+from typing import Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+# What a scheduler asks for at once; the rest waits for the next tick.
+MOST_REQUESTS = 100
+# A slot is served by the tick after it, so slots come this much more often than `poll_every` says.
+SLACK = timedelta(seconds=90)
+LONGEST_BACK_OFF = timedelta(hours=6)
+FIRST_WAIT = timedelta(minutes=15)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# A product's id in the source, and when the source last changed it (None: it does not say).
+Pair = tuple[str, datetime | None]
+
+
+class Waiting(BaseModel):
+    """A store that is left alone until then, after so many attempts that came to nothing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    attempts: int
+    again_at: AwareDatetime
+
+
+class PollCursor(BaseModel):
+    """What one tick leaves for the next."""
+
+    model_config = ConfigDict(frozen=True)
+
+    served_until: AwareDatetime | None = None
+    late: tuple[str, ...] = ()
+    failing: dict[str, Waiting] = {}
+
+    @classmethod
+    def read(cls, text: str | None) -> Self:
+        """The cursor of an earlier tick; an unreadable one counts as none, so that all are due."""
+        try:
+            return cls.model_validate_json(text) if text else cls()
+        except ValidationError:
+            return cls()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a store said to a probe; `problem` says why it said nothing.
+
+    `announced` is how many products the store says have changed `since`; None if it does not say.
+    """
+
+    store_id: str
+    since: datetime
+    pairs: tuple[Pair, ...] = ()
+    announced: int | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is stored of the products in an answer.
+
+    `newer` counts the store's rows that changed after the answer's `since`.
+    """
+
+    pairs: frozenset[Pair] = frozenset()
+    newer: int = 0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The stores to request a run for, the next cursor, and lines for a person to read."""
+
+    requests: tuple[str, ...]
+    cursor: PollCursor
+    lines: tuple[str, ...] = field(default=())
+
+
+def due_stores(
+    intervals: Mapping[str, timedelta], cursor: PollCursor, now: datetime
+) -> tuple[str, ...]:
+    """The stores to probe now: those left over first, then failing ones whose wait is over.
+
+    Args:
+        intervals: `poll_every` of each store that is polled at all.
+        cursor: of the tick before.
+        now: the clock.
+    """
+    late = [store for store in cursor.late if store in intervals]
+    waiting = [
+        store
+        for store, held in cursor.failing.items()
+        if store in intervals and held.again_at <= now
+    ]
+    known = {*late, *cursor.failing}
+    fresh = [
+        store
+        for store, every in intervals.items()
+        if store not in known and _slot_passed(store, every, cursor.served_until, now)
+    ]
+    return tuple(dict.fromkeys([*late, *waiting, *fresh]))
+
+
+def decide(
+    due: Sequence[str],
+    answers: Sequence[Answer],
+    known: Mapping[str, Known],
+    unfinished: Collection[str],
+    intervals: Mapping[str, timedelta],
+    cursor: PollCursor,
+    now: datetime,
+    *,
+    resting: Mapping[str, datetime] | None = None,
+) -> Decision:
+    """What the answers of a tick lead to.
+
+    Args:
+        due: the stores that should have been probed.
+        answers: of those that were.
+        known: what is stored of each answer's products.
+        unfinished: the stores that have a run which is not over.
+        intervals: as in `due_stores`.
+        cursor: of the tick before.
+        now: the moment for which `due` was made; slots up to it count as served.
+        resting: stores whose runs fail, and until when no other is asked for.
+    """
+    failing = {store: held for store, held in cursor.failing.items() if store in intervals}
+    resting = resting or {}
+    lines: list[str] = []
+    changed: list[str] = []
+    for answer in answers:
+        store = answer.store_id
+        if answer.problem is not None:
+            failing[store] = _once_more(failing.get(store), intervals[store], now)
+            lines.append(
+                f"{store}: no answer ({answer.problem}); asked again at "
+                f"{failing[store].again_at:%Y-%m-%d %H:%M:%S} UTC"
+            )
+            continue
+        failing.pop(store, None)
+        if not is_news(answer, known.get(store, Known())):
+            continue
+        if store in unfinished:
+            lines.append(f"{store}: has changed, and has a run that is not over")
+        elif store in resting and resting[store] > now:
+            lines.append(
+                f"{store}: has changed, but its last runs failed; tried again from "
+                f"{resting[store]:%Y-%m-%d %H:%M:%S} UTC on"
+            )
+        else:
+            changed.append(store)
+    answered = {answer.store_id for answer in answers}
+    unreached = [store for store in due if store not in answered]
+    if unreached:
+        lines.append(f"{len(unreached)} stores were not reached in time and come first next time")
+    late = [*unreached, *changed[MOST_REQUESTS:]]
+    return Decision(
+        requests=tuple(changed[:MOST_REQUESTS]),
+        cursor=PollCursor(served_until=now, late=tuple(late), failing=failing),
+        lines=tuple(lines),
+    )
+
+
+def is_news(answer: Answer, known: Known) -> bool:
+    """Whether an answer shows, or implies, a product version that is not stored."""
+    if any(pair not in known.pairs for pair in answer.pairs):
+        return True
+    # More than one answer holds: what it does not show is judged by number.
+    announced = answer.announced or 0
+    return announced > len(answer.pairs) and announced != known.newer
+
+
+def first_syncs(
+    never_synced: Collection[str],
+    asked: Mapping[str, Waiting],
+    unfinished: Collection[str],
+    now: datetime,
+) -> tuple[tuple[str, ...], dict[str, Waiting]]:
+    """The stores whose first sync to request, and when each may be requested again.
+
+    One that came to nothing is requested again after waits that grow from twice `FIRST_WAIT`.
+
+    Args:
+        never_synced: stores that are read and were never walked to the end.
+        asked: those for which a first sync was requested before.
+        unfinished: the stores that have a run which is not over.
+        now: the clock.
+    """
+    kept = {store: held for store, held in asked.items() if store in never_synced}
+    wanted = [
+        store
+        for store in never_synced
+        if store not in unfinished and (store not in kept or kept[store].again_at <= now)
+    ][:MOST_REQUESTS]
+    again = {store: _once_more(kept.get(store), FIRST_WAIT, now) for store in wanted}
+    return tuple(wanted), kept | again
+
+
+def back_off(every: timedelta, failures: int) -> timedelta:
+    """How long a store is left alone after so many failures in a row."""
+    # The exponent is bounded too: a store may be dead for years.
+    doublings = min(failures, 16)
+    return min(every * (1 << doublings), max(LONGEST_BACK_OFF, every))
+
+
+def share(store_id: str) -> float:
+    """A number in [0, 1) that is a store's own and spreads stores evenly; it never changes."""
+    return zlib.crc32(store_id.encode()) / 2**32
+
+
+def _slot_passed(store: str, every: timedelta, served: datetime | None, now: datetime) -> bool:
+    # A clock that was set back must not silence every store until it has caught up.
+    if served is None or served > now:
+        return True
+    period = max(every - SLACK, every / 2)
+    shift = share(store) * period
+    return floor((now - _EPOCH - shift) / period) > floor((served - _EPOCH - shift) / period)
+
+
+def _once_more(before: Waiting | None, every: timedelta, now: datetime) -> Waiting:
+    attempts = 1 if before is None else before.attempts + 1
+    return Waiting(attempts=attempts, again_at=now + back_off(every, attempts))

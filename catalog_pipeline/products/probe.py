@@ -1,0 +1,155 @@
+"""Asks many stores at once, with one cheap request each, which products changed.
+
+What the answers lead to is `polling.py`. A probe is never retried: the next one comes anyway.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+import httpx
+from sqlalchemy import Connection, func, select
+
+from catalog_pipeline.catalog.schema import products, quarantine
+from catalog_pipeline.errors import CatalogError
+from catalog_pipeline.products.http import StoreClient
+from catalog_pipeline.products.models import external_id
+from catalog_pipeline.products.polling import Answer, Known, Pair
+from catalog_pipeline.products.source import WalkOrder
+from catalog_pipeline.products.text import utc_moment
+from catalog_pipeline.products.woocommerce_walk import (
+    OVERLAP,
+    PAGE_SIZE,
+    PRODUCTS,
+    listing_query,
+)
+from catalog_pipeline.stores import StoreConfig
+
+PATIENCE_SECONDS = 10.0
+WORKERS = 32
+
+
+def probe_store(
+    store: StoreConfig, watermark: datetime, *, transport: httpx.BaseTransport | None = None
+) -> Answer:
+    """Ask a store for the ids and dates of what changed since its watermark.
+
+    Whatever goes wrong is the answer's `problem`: one store must not stop the others.
+    """
+    since = watermark - OVERLAP
+    # The very question of an incremental walk, with less in the answer.
+    query = {
+        **listing_query(WalkOrder("incremental", since=watermark)),
+        "per_page": PAGE_SIZE,
+        "page": 1,
+        "_fields": "id,date_modified_gmt",
+    }
+    try:
+        with StoreClient(
+            store, transport=transport, retry_waits=(), patience=PATIENCE_SECONDS
+        ) as client:
+            found = client.get(PRODUCTS, query, expect=list)
+    except CatalogError as error:
+        return Answer(store.id, since, problem=str(error))
+    except Exception as error:  # noqa: BLE001 - and its text might hold anything
+        return Answer(store.id, since, problem=f"unexpected {type(error).__name__}")
+    pairs = tuple(pair for record in found.data if (pair := _pair(record)) is not None)
+    return Answer(store.id, since, pairs, announced=found.number("x-wp-total"))
+
+
+def probe_all(
+    due: Sequence[str],
+    probe: Callable[[str], Answer],
+    *,
+    deadline: float,
+    longest: float = PATIENCE_SECONDS,
+    workers: int = WORKERS,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Answer]:
+    """Probe stores in their order, as many as can be over by the deadline.
+
+    Args:
+        due: the stores, the most urgent first.
+        probe: asks one of them; never raises.
+        deadline: on the clock; no probe is begun that might outlast it.
+        longest: seconds that a probe may take.
+        workers: how many are asked at once.
+        clock: a monotonic clock in seconds.
+    """
+    waiting = deque(due)
+    answers: list[Answer] = []
+    lock = threading.Lock()
+
+    def work() -> None:
+        while clock() + longest <= deadline:
+            with lock:
+                if not waiting:
+                    return
+                store = waiting.popleft()
+            answer = probe(store)
+            with lock:
+                answers.append(answer)
+
+    count = min(workers, len(due))
+    if count == 0:
+        return []
+    with ThreadPoolExecutor(count, thread_name_prefix="probe") as pool:
+        for finished in [pool.submit(work) for _ in range(count)]:
+            finished.result()
+    return answers
+
+
+def known_products(connection: Connection, answers: Sequence[Answer]) -> Mapping[str, Known]:
+    """What is stored of the products that each answer names."""
+    return {
+        answer.store_id: _known(connection, answer)
+        for answer in answers
+        if answer.problem is None and (answer.pairs or answer.announced)
+    }
+
+
+def _known(connection: Connection, answer: Answer) -> Known:
+    ids = [pair[0] for pair in answer.pairs]
+    rows = connection.execute(
+        select(products.c.external_id, products.c.updated_at).where(
+            products.c.store_id == answer.store_id, products.c.external_id.in_(ids)
+        )
+    )
+    stored: set[Pair] = {(row.external_id, row.updated_at) for row in rows}
+    if any(pair not in stored for pair in answer.pairs):
+        stored |= _quarantined(connection, answer.store_id, ids)
+    newer = 0
+    if answer.announced is not None and answer.announced > len(answer.pairs):
+        newer = (
+            connection.scalar(
+                select(func.count()).where(
+                    products.c.store_id == answer.store_id,
+                    products.c.removed_by.is_(None),
+                    products.c.updated_at > answer.since,
+                )
+            )
+            or 0
+        )
+    return Known(frozenset(stored), newer)
+
+
+def _quarantined(connection: Connection, store_id: str, ids: list[str]) -> set[Pair]:
+    """Versions that were refused: reading them again would bring the same refusal."""
+    rows = connection.execute(
+        select(quarantine.c.external_id, quarantine.c.updated_at).where(
+            quarantine.c.store_id == store_id, quarantine.c.external_id.in_(ids)
+        )
+    )
+    return {(row.external_id, row.updated_at) for row in rows}
+
+
+def _pair(record: object) -> Pair | None:
+    found = external_id(record)
+    if found is None or not isinstance(record, dict):
+        return None
+    return found, utc_moment(record.get("date_modified_gmt"))

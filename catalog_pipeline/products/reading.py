@@ -1,0 +1,170 @@
+"""Which walks a run makes of a store, by what is stored of it and what was asked for.
+
+The decision is pure; how a walk is made is in `walk.py`, and what becomes of it in `sync.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import select
+
+from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.schema import store_states, walks
+from catalog_pipeline.errors import PermanentError
+from catalog_pipeline.products.archive import Archive
+from catalog_pipeline.products.known import StoredProducts
+from catalog_pipeline.products.source import KnownProducts, ProductSource, WalkOrder
+from catalog_pipeline.products.walk import Progress, WalkReport, walk_store
+from catalog_pipeline.stores import StoreConfig
+
+# auto: all of the store the first time, and what changed from then on. nightly: what changed, and
+# then a sweep.
+WalkChoice = Literal["auto", "incremental", "full", "sweep", "nightly"]
+
+
+class CurrencyChangedError(PermanentError):
+    """The store's prices are in another currency than at the last walk, and nobody confirmed it."""
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """What a run asks for.
+
+    Attributes:
+        walk: how much of the store.
+        sample: stop at this many products, to look at a new store.
+        product: read this one product alone.
+        confirm_currency: the currency that prices are known to be in from now on.
+    """
+
+    walk: WalkChoice = "auto"
+    sample: int | None = None
+    product: str | None = None
+    confirm_currency: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.sample is not None and self.product is not None:
+            raise ValueError("a sample and one product exclude each other")
+
+
+@dataclass(frozen=True)
+class ReadState:
+    """What is known of a store before it is read.
+
+    `currency` is that of all its rows, as the last complete full walk left them;
+    `last_currency` that of its last walk.
+    """
+
+    watermark: datetime | None = None
+    currency: str | None = None
+    last_currency: str | None = None
+
+
+def read_state(database: Database, store_id: str) -> ReadState:
+    """Look up what is known of a store."""
+    with database.read() as connection:
+        state = connection.execute(
+            select(store_states.c.watermark, store_states.c.currency).where(
+                store_states.c.store_id == store_id
+            )
+        ).one_or_none()
+        last = connection.scalar(
+            select(walks.c.currency)
+            .where(walks.c.store_id == store_id, walks.c.currency.is_not(None))
+            .order_by(walks.c.walk_id.desc())
+            .limit(1)
+        )
+    if state is None:
+        return ReadState(last_currency=last)
+    return ReadState(state.watermark, state.currency, last)
+
+
+def plan_walks(
+    request: ReadRequest, state: ReadState, currency: str, known: KnownProducts
+) -> tuple[WalkOrder, ...]:
+    """The walks to make, in order.
+
+    Prices without their currency mean nothing, so a store whose rows are in another currency is
+    read whole whatever was asked for, and so is one that was never read whole.
+    """
+    in_another_currency = state.currency is not None and state.currency != currency
+    if request.sample is not None:
+        return (WalkOrder(sample=request.sample),)
+    if in_another_currency or (state.watermark is None and request.product is None):
+        return (WalkOrder(known=known),)
+    if request.product is not None:
+        return (WalkOrder("product", product=request.product),)
+    incremental = WalkOrder("incremental", since=state.watermark)
+    choices: dict[WalkChoice, tuple[WalkOrder, ...]] = {
+        "auto": (incremental,),
+        "incremental": (incremental,),
+        "full": (WalkOrder(known=known),),
+        "sweep": (WalkOrder("sweep", known=known),),
+        "nightly": (incremental, WalkOrder("sweep", known=known)),
+    }
+    return choices[request.walk]
+
+
+def read_store(
+    database: Database,
+    source: ProductSource,
+    archive: Archive,
+    store: StoreConfig,
+    request: ReadRequest | None = None,
+    *,
+    progress: Progress | None = None,
+) -> WalkReport:
+    """Read a store into the archive, as much of it as is needed or asked for.
+
+    Args:
+        database: what is stored of the store.
+        source: asks the store.
+        archive: where the pages go.
+        store: the store.
+        request: what the run asks for.
+        progress: called with the records so far and the records announced (0: unknown).
+
+    Raises:
+        CurrencyChangedError: the prices are in another currency than at the last walk.
+        CatalogError: whatever kept a walk from its end, as the source raised it.
+    """
+    request = request or ReadRequest()
+    state = read_state(database, store.id)
+    currency = source.currency()
+    confirmed = {store.currency, request.confirm_currency, state.last_currency}
+    if state.last_currency is not None and currency not in confirmed:
+        raise CurrencyChangedError(
+            f"store {store.id}: its prices are in {currency} now, and were in "
+            f"{state.last_currency} at the last walk. If that is right, confirm it once with "
+            f"confirm_currency: {currency} in the run config of raw_products, or set currency: "
+            f"{currency} for the store in stores.yaml; every product is then read anew"
+        )
+    known = StoredProducts(database, store.id)
+    reports = [
+        walk_store(source, archive, store, order, progress=progress)
+        for order in plan_walks(request, state, currency, known)
+    ]
+    return together(reports)
+
+
+def together(reports: list[WalkReport]) -> WalkReport:
+    """Several walks of one run as one report: work is summed, the last walk's result stands."""
+    last = reports[-1]
+    if len(reports) == 1:
+        return last
+    return replace(
+        last,
+        kind=" + ".join(report.kind for report in reports),
+        complete=all(report.complete for report in reports),
+        reason="; ".join(report.reason for report in reports if report.reason) or None,
+        server_clock=reports[0].server_clock,
+        pages=sum(report.pages for report in reports),
+        records=sum(report.records for report in reports),
+        bytes=sum(report.bytes for report in reports),
+        requests=sum(report.requests for report in reports),
+        retries=sum(report.retries for report in reports),
+        throttles=sum(report.throttles for report in reports),
+    )

@@ -1,0 +1,74 @@
+"""Which stores are owed a regular walk, and when each one starts.
+
+Starts are spread over a window, by a share that is each store's own. What is owed is derived from
+the walks on record, so a night that this machine slept through is made up for when it wakes. When
+a night begins is for whoever reads the cron expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, func, select
+
+from catalog_pipeline.catalog.schema import store_states, walks
+from catalog_pipeline.products.polling import MOST_REQUESTS, share
+
+
+def start_of(store_id: str, begin: datetime, window: timedelta) -> datetime:
+    """When a store starts in a window that begins then; always at the same distance."""
+    return begin + window * share(store_id)
+
+
+def owed_walks(
+    store_ids: Iterable[str],
+    walked: Mapping[str, datetime],
+    asked: Collection[str],
+    unfinished: Collection[str],
+    *,
+    begin: datetime,
+    now: datetime,
+    window: timedelta,
+) -> tuple[str, ...]:
+    """The stores to start now, those that waited longest first.
+
+    Args:
+        store_ids: the stores that are walked regularly.
+        walked: when the last such walk of each store was finished.
+        asked: stores for which one was requested since `begin`; a failed one waits for the next.
+        unfinished: the stores that have a run which is not over.
+        begin: when the window began.
+        now: the clock.
+        window: over which the starts are spread.
+    """
+    owed = [
+        store
+        for store in store_ids
+        if store not in asked
+        and store not in unfinished
+        and start_of(store, begin, window) <= now
+        and (store not in walked or walked[store] < begin)
+    ]
+    owed.sort(key=lambda store: start_of(store, begin, window))
+    return tuple(owed[:MOST_REQUESTS])
+
+
+def read_watermarks(connection: Connection) -> dict[str, datetime]:
+    """The watermark of every store that was ever walked to the end."""
+    rows = connection.execute(
+        select(store_states.c.store_id, store_states.c.watermark).where(
+            store_states.c.watermark.is_not(None)
+        )
+    )
+    return {row.store_id: row.watermark for row in rows}
+
+
+def last_complete_walks(connection: Connection, kinds: Collection[str]) -> dict[str, datetime]:
+    """When the last complete walk of one of these kinds was finished, by store."""
+    rows = connection.execute(
+        select(walks.c.store_id, func.max(walks.c.processed_at).label("finished"))
+        .where(walks.c.complete, walks.c.kind.in_(kinds))
+        .group_by(walks.c.store_id)
+    )
+    return {row.store_id: row.finished for row in rows}

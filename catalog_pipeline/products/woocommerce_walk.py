@@ -1,0 +1,268 @@
+"""A walk of a WooCommerce store: which requests it consists of, and what it proves.
+
+A walk goes by id, because every other order repeats and skips products between pages. What a
+reading of the listing may have missed is asked for by id where its id is known, and the listing is
+read again where it is not, until the store's totals are met or two readings agree. A stored product
+that is missing is asked for by id before the walk says that it is gone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from datetime import UTC, timedelta
+
+from catalog_pipeline.products.answers import Answer
+from catalog_pipeline.products.http import StoreClient
+from catalog_pipeline.products.listing import Flaw, Reading, StoreMisbehavedError, Totals
+from catalog_pipeline.products.models import external_id, sighting
+from catalog_pipeline.products.source import (
+    IDS_PAGE,
+    PRODUCTS_PAGE,
+    PROVING_KINDS,
+    TRASH_PAGE,
+    Page,
+    SeenIds,
+    Verdict,
+    WalkOrder,
+    WalkStart,
+)
+
+API = "/wp-json/wc/v3"
+PRODUCTS = f"{API}/products"
+# The most that a store gives, and as many ids as one address holds: 100 of 19 digits with their
+# encoded commas are 2.2 KB, and servers refuse addresses beyond 8 KB.
+PAGE_SIZE = 100
+# An incremental walk begins this much before its watermark: the dates of products and the clock of
+# the answers may come from different machines, and dates have whole seconds.
+OVERLAP = timedelta(minutes=5)
+MOST_READINGS = 3
+_SIGHTING_FIELDS = "id,status,date_modified_gmt"
+
+
+class WooCommerceWalk:
+    """One walk of a store's products."""
+
+    def __init__(
+        self,
+        store_id: str,
+        client: StoreClient,
+        order: WalkOrder,
+        start: WalkStart,
+        *,
+        per_page: int,
+    ) -> None:
+        self._store_id = store_id
+        self._client = client
+        self._order = order
+        self._start = start
+        self._per_page = per_page
+        self._seen = SeenIds()
+        self._reading: Reading | None = None
+        self._readings = 0
+        self._doubt: str | None = None
+        self._looked_for = SeenIds()
+        self._outdated: dict[str, None] = {}
+        self._unshown_ids: list[str] = []
+        # Answers to questions by id came without totals, so what they leave out proves nothing.
+        self._blind = False
+
+    @property
+    def start(self) -> WalkStart:
+        """What the store said before the first page."""
+        return self._start
+
+    @property
+    def seen(self) -> SeenIds:
+        """The ids of the pages so far."""
+        return self._seen
+
+    def pages(self) -> Iterator[Page]:
+        """Every page as it came.
+
+        Raises:
+            StoreRefusedError, StoreUnavailableError: the store stopped answering.
+            StoreMisbehavedError: the answers contradict each other.
+        """
+        if self._order.product is not None:
+            yield from self._one_product(self._order.product)
+            return
+        yield from self._listing()
+        yield from self._whole(tuple(self._outdated))
+        if self._doubt is None and self._order.kind in PROVING_KINDS:
+            yield from self._trash(self._missing())
+
+    def verdict(self) -> Verdict:
+        """Complete if the store's totals were met, or two readings in a row agreed."""
+        announced, shown = self._start.announced, len(self._seen)
+        if self._reading is not None:
+            announced, shown = self._reading.announced, len(self._reading.ids)
+        unshown = 0 if announced is None else max(announced - shown, 0)
+        return Verdict(
+            complete=self._doubt is None,
+            reason=self._doubt,
+            announced=announced,
+            readings=self._readings,
+            unshown=(unshown if self._doubt is None else 0) + len(self._unshown_ids),
+            unshown_ids=tuple(self._unshown_ids),
+        )
+
+    # --- the listing ------------------------------------------------------------------------
+
+    def _listing(self) -> Iterator[Page]:
+        totals = Totals(self._start.announced, self._start.announced_pages)
+        before: Reading | None = None
+        for _ in range(MOST_READINGS):
+            reading = Reading(self._store_id, self._read, totals, last_page=self._last_page)
+            self._begin(reading)
+            yield from self._pages_of(reading)
+            flaw = reading.flaw(may_grow=self._order.kind == "incremental")
+            if self._order.sample is not None:
+                self._doubt = f"a sample of {self._order.sample} products was asked for"
+                return
+            if flaw in (None, Flaw.TOO_FEW) and self._order.kind in PROVING_KINDS:
+                yield from self._whole(self._missing(), reading)
+                if flaw is not None:
+                    flaw = reading.flaw()
+            agrees = before is not None and _agree(before, reading)
+            if flaw is None or (flaw is Flaw.TOO_FEW and agrees):
+                self._doubt = None
+                break
+            self._doubt = reading.doubt(flaw)
+            if flaw is Flaw.NO_TOTALS:
+                break
+            before, totals = reading, reading.totals
+        if self._doubt is None and self._blind:
+            self._doubt = "the store announces no totals where products are asked for by id"
+
+    def _begin(self, reading: Reading) -> None:
+        # What the walk has seen is what its first reading sees; only another reading needs ids of
+        # its own, to be compared.
+        self._seen = reading.ids if self._reading is None else self._seen.copy()
+        self._reading, self._readings = reading, self._readings + 1
+
+    def _pages_of(self, reading: Reading) -> Iterator[Page]:
+        for answer, ids in reading.pages():
+            self._note(ids, None)
+            if self._order.kind == "sweep":
+                self._compare(answer)
+                yield Page(answer.body, ids, IDS_PAGE)
+            else:
+                yield Page(answer.body, ids, PRODUCTS_PAGE)
+
+    def _compare(self, answer: Answer) -> None:
+        """Take note of the products that are not the ones that are stored."""
+        shown = {found.external_id: found for found in map(sighting, answer.data) if found}
+        stored = self._order.known.sightings(tuple(shown))
+        for external, found in shown.items():
+            if stored.get(external) != found:
+                self._outdated[external] = None
+
+    def _read(self, number: int) -> Answer:
+        query = {**listing_query(self._order), "per_page": self._per_page, "page": number}
+        if self._order.kind == "sweep":
+            query["_fields"] = _SIGHTING_FIELDS
+        return self._client.get(PRODUCTS, query, expect=list)
+
+    @property
+    def _last_page(self) -> int | None:
+        sample = self._order.sample
+        return None if sample is None else math.ceil(sample / self._per_page)
+
+    # --- by id ------------------------------------------------------------------------------
+
+    def _missing(self) -> list[str]:
+        """Stored products that no page has shown."""
+        return [known for known in self._order.known.ids() if known not in self._seen]
+
+    def _whole(self, ids: Sequence[str], reading: Reading | None = None) -> Iterator[Page]:
+        """Whole products by id; with a reading, what the store hides is told from what is gone."""
+        for asked in _chunks([one for one in ids if one not in self._looked_for]):
+            self._looked_for.add(asked)
+            answer = self._by_id(asked, "any")
+            shown = tuple(external_id(record) for record in answer.data)
+            self._note(shown, reading)
+            if reading is not None:
+                hidden = self._hidden(asked, shown, Totals.of(answer).products)
+                self._unshown_ids.extend(hidden)
+                self._note(hidden, reading)
+            if answer.data:
+                yield Page(answer.body, shown, PRODUCTS_PAGE)
+
+    def _hidden(
+        self, asked: Sequence[str], shown: Sequence[str | None], total: int | None
+    ) -> list[str]:
+        """Those of the ids that the store counts and, unable to read them, does not show."""
+        if total is None:
+            self._blind = True
+            return []
+        if total <= len(shown):
+            return []
+        return [one for one in asked if one not in shown and self._is_counted(one)]
+
+    def _is_counted(self, one: str) -> bool:
+        return (Totals.of(self._by_id([one], "any", fields="id")).products or 0) > 0
+
+    def _trash(self, ids: Sequence[str]) -> Iterator[Page]:
+        """What the store has in its trash of products that are gone from its listing."""
+        for asked in _chunks(ids):
+            answer = self._by_id(asked, "trash", fields=_SIGHTING_FIELDS)
+            if answer.data:
+                yield Page(answer.body, (), TRASH_PAGE)
+
+    def _one_product(self, product: str) -> Iterator[Page]:
+        self._doubt = "one product was asked for, which proves nothing of the others"
+        yield from self._whole([product])
+        if product not in self._seen:
+            pages = list(self._trash([product]))
+            where = "has it in its trash" if pages else "does not have it"
+            self._doubt = f"product {product} was asked for, and the store {where}"
+            yield from pages
+
+    def _by_id(self, asked: Sequence[str], status: str, *, fields: str | None = None) -> Answer:
+        query = {
+            **listing_query(self._order),
+            "status": status,
+            "include": ",".join(asked),
+            "per_page": PAGE_SIZE,
+            "page": 1,
+        }
+        query.pop("modified_after", None)
+        query.pop("dates_are_gmt", None)
+        if fields is not None:
+            query["_fields"] = fields
+        answer = self._client.get(PRODUCTS, query, expect=list)
+        others = {external_id(record) for record in answer.data} - {None, *asked}
+        if others:
+            raise StoreMisbehavedError(
+                f"store {self._store_id}: asked for {len(asked)} products by id, it shows "
+                f"{len(others)} others: something in front of the store caches answers and "
+                "ignores the query; exclude /wp-json/ from that cache"
+            )
+        return answer
+
+    def _note(self, ids: Sequence[str | None], reading: Reading | None) -> None:
+        new = [found for found in ids if found is not None and found not in self._seen]
+        self._seen.add(new)
+        if reading is not None:
+            reading.ids.add(found for found in ids if found and found not in reading.ids)
+
+
+def listing_query(order: WalkOrder) -> dict[str, str | int]:
+    """The part of a walk's queries that is the same on every page."""
+    query: dict[str, str | int] = {"status": "any", "orderby": "id", "order": "asc"}
+    if order.since is not None:
+        # With a zone's suffix the store would move the moment by its own offset from UTC.
+        after = (order.since - OVERLAP).astimezone(UTC)
+        query["modified_after"] = f"{after:%Y-%m-%dT%H:%M:%S}"
+        query["dates_are_gmt"] = "true"
+    return query
+
+
+def _agree(first: Reading, second: Reading) -> bool:
+    return first.announced == second.announced and first.ids == second.ids
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), PAGE_SIZE):
+        yield ids[start : start + PAGE_SIZE]

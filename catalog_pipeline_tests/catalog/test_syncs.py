@@ -1,0 +1,90 @@
+"""The record of runs, as it is kept and asked for, on both databases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.syncs import (
+    Sync,
+    failures_in_a_row,
+    finished_run_ids,
+    forget_runs,
+    last_syncs,
+    newest_change,
+    record_syncs,
+    unfinished_run_ids,
+)
+
+BEGAN = datetime(2026, 3, 1, 2, 0, 0, 250_000, tzinfo=UTC)
+SYNC = Sync(
+    run_id="r1",
+    store_id="atelier",
+    job="sync_store",
+    kind="nightly",
+    status="success",
+    walk_kind="incremental + sweep",
+    counts={"products": {"new": 3, "left out: status:draft": 1, "rate": 0.5}},
+    error=None,
+    retries=1,
+    started_at=BEGAN,
+    completed_at=BEGAN + timedelta(minutes=4),
+    updated_at=BEGAN + timedelta(minutes=4),
+)
+
+
+def later(minutes: int, **changes: object) -> Sync:
+    moment = BEGAN + timedelta(minutes=minutes)
+    given = {"run_id": f"r{minutes}", "completed_at": moment, "updated_at": moment}
+    return replace(SYNC, **{**given, **changes})  # type: ignore[arg-type]
+
+
+def keep(database: Database, *found: Sync) -> None:
+    with database.write() as connection:
+        record_syncs(connection, found)
+
+
+def test_a_record_is_kept_exactly_and_replaced_by_a_newer_one(any_database: Database) -> None:
+    going = replace(SYNC, status="started", counts={}, completed_at=None)
+    keep(any_database, going)
+    with any_database.read() as connection:
+        assert last_syncs(connection, "atelier") == [going]
+        assert unfinished_run_ids(connection) == {"r1"}
+    keep(any_database, SYNC)
+    with any_database.read() as connection:
+        assert last_syncs(connection, "atelier") == [SYNC]
+        assert unfinished_run_ids(connection) == set()
+        assert finished_run_ids(connection, ["r1", "r2"]) == {"r1"}
+        assert newest_change(connection) == SYNC.updated_at
+        assert last_syncs(connection, "nordhavn") == []
+
+
+def test_the_newest_come_first(any_database: Database) -> None:
+    keep(any_database, later(10), later(30), later(20), later(40, store_id="nordhavn"))
+    with any_database.read() as connection:
+        assert [sync.run_id for sync in last_syncs(connection, "atelier", 2)] == ["r30", "r20"]
+
+
+def test_failures_count_back_to_the_last_success(any_database: Database) -> None:
+    keep(
+        any_database,
+        later(10, status="failure"),
+        later(20),
+        later(30, status="failure"),
+        later(40, status="failure"),
+        later(50, status="started", completed_at=None),
+    )
+    with any_database.read() as connection:
+        assert failures_in_a_row(connection, "atelier") == (2, BEGAN + timedelta(minutes=40))
+        assert failures_in_a_row(connection, "nordhavn") == (0, None)
+
+
+def test_only_runs_that_went_on_are_closed_when_they_are_forgotten(any_database: Database) -> None:
+    keep(any_database, later(10), later(20, status="queued", completed_at=None))
+    with any_database.write() as connection:
+        forget_runs(connection, {"r10", "r20"})
+    with any_database.read() as connection:
+        closed, untouched = last_syncs(connection, "atelier", 2)
+    assert (closed.status, closed.is_finished) == ("failure", True)
+    assert untouched == later(10)

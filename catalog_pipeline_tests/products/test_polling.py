@@ -1,0 +1,237 @@
+"""Who is polled when, and what an answer leads to; no request and no waiting anywhere."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from catalog_pipeline.products.polling import (
+    FIRST_WAIT,
+    LONGEST_BACK_OFF,
+    MOST_REQUESTS,
+    Answer,
+    Decision,
+    Known,
+    PollCursor,
+    decide,
+    due_stores,
+    first_syncs,
+    is_news,
+    share,
+)
+from catalog_pipeline.products.probe import PATIENCE_SECONDS, WORKERS
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+QUARTER = timedelta(minutes=15)
+TICK = timedelta(seconds=30)
+SWEEP = 40.0
+
+
+def answered(store: str, *ids: str, announced: int | None = None) -> Answer:
+    pairs = tuple((found, NOW) for found in ids)
+    return Answer(store, NOW, pairs, len(ids) if announced is None else announced)
+
+
+def failed(store: str) -> Answer:
+    return Answer(store, NOW, problem="connection refused")
+
+
+def decided(
+    answers: Sequence[Answer],
+    known: Mapping[str, Known] | None = None,
+    *,
+    due: Sequence[str] | None = None,
+    unfinished: Sequence[str] = (),
+    cursor: PollCursor | None = None,
+    now: datetime = NOW,
+    resting: Mapping[str, datetime] | None = None,
+) -> Decision:
+    stores = [answer.store_id for answer in answers]
+    wanted = stores if due is None else due
+    return decide(
+        wanted,
+        answers,
+        known or {},
+        unfinished,
+        dict.fromkeys(wanted, QUARTER),
+        cursor or PollCursor(),
+        now,
+        resting=resting,
+    )
+
+
+def test_a_version_that_is_not_stored_asks_for_a_run() -> None:
+    stored = Known(frozenset({("1", NOW), ("2", NOW - timedelta(days=1))}))
+
+    assert decided([answered("atelier", "1")], {"atelier": stored}).requests == ()
+    assert decided([answered("atelier", "2")], {"atelier": stored}).requests == ("atelier",)
+    assert decided([answered("atelier", "3")], {"atelier": stored}).requests == ("atelier",)
+    assert decided([answered("atelier")], {"atelier": stored}).requests == ()
+
+
+def test_what_one_answer_does_not_show_is_judged_by_number() -> None:
+    ids = [str(number) for number in range(100)]
+    stored = frozenset((found, NOW) for found in ids)
+    answer = answered("atelier", *ids, announced=140)
+
+    assert not is_news(answer, Known(stored, newer=140))
+    assert is_news(answer, Known(stored, newer=139))
+
+
+def test_no_run_is_asked_for_while_one_is_unfinished() -> None:
+    found = decided([answered("atelier", "1"), answered("mode", "1")], unfinished=["atelier"])
+
+    assert found.requests == ("mode",)
+    assert [line for line in found.lines if "atelier" in line]
+
+
+def test_a_store_whose_runs_fail_is_left_alone_for_a_while() -> None:
+    held = decided([answered("s", "1")], resting={"s": NOW + TICK})
+    assert held.requests == ()
+    assert "its last runs failed" in held.lines[0]
+    assert decided([answered("s", "1")], resting={"s": NOW}).requests == ("s",)
+
+
+def test_at_most_a_hundred_runs_a_tick_and_the_rest_comes_next() -> None:
+    names = [f"s{number}" for number in range(MOST_REQUESTS + 7)]
+    found = decided([answered(name, "1") for name in names])
+
+    assert found.requests == tuple(names[:MOST_REQUESTS])
+    assert due_stores(dict.fromkeys(names, QUARTER), found.cursor, NOW + TICK)[:7] == tuple(
+        names[MOST_REQUESTS:]
+    )
+
+
+def test_a_store_that_fails_backs_off_alone_and_is_named() -> None:
+    stores = {"dead": QUARTER, "alive": QUARTER}
+    found = decided([failed("dead"), answered("alive", "1")])
+
+    assert found.requests == ("alive",)
+    assert [line for line in found.lines if line.startswith("dead: no answer (connection refused)")]
+    assert "dead" not in due_stores(stores, found.cursor, NOW + 2 * QUARTER - TICK)
+    assert "dead" in due_stores(stores, found.cursor, NOW + 2 * QUARTER)
+
+
+def test_back_off_doubles_up_to_a_limit_and_ends_with_an_answer() -> None:
+    cursor = PollCursor()
+    now = NOW
+    waits = []
+    for _ in range(8):
+        cursor = decided([failed("dead")], cursor=cursor, now=now).cursor
+        waits.append(cursor.failing["dead"].again_at - now)
+        now = cursor.failing["dead"].again_at
+
+    assert waits[:3] == [2 * QUARTER, 4 * QUARTER, 8 * QUARTER]
+    assert waits[-1] == LONGEST_BACK_OFF
+    assert decided([answered("dead")], cursor=cursor, now=now).cursor.failing == {}
+
+
+def test_stores_that_were_not_reached_come_first() -> None:
+    cursor = decided([answered("a")], due=["a", "b", "c"]).cursor
+    stores = dict.fromkeys(["a", "b", "c"], QUARTER)
+
+    assert due_stores(stores, cursor, NOW + TICK)[:2] == ("b", "c")
+
+
+def test_a_store_that_left_the_file_leaves_the_cursor() -> None:
+    cursor = decided([failed("dead")], due=["dead", "late"]).cursor
+    found = decide((), (), {}, (), {"other": QUARTER}, cursor, NOW)
+
+    assert due_stores({"other": QUARTER}, cursor, NOW + TICK) in {(), ("other",)}
+    assert found.cursor == PollCursor(served_until=NOW)
+
+
+def test_everything_is_due_without_a_cursor_or_with_a_clock_set_back() -> None:
+    stores = {"a": QUARTER, "b": QUARTER}
+
+    assert due_stores(stores, PollCursor.read(None), NOW) == ("a", "b")
+    assert due_stores(stores, PollCursor.read("not a cursor"), NOW) == ("a", "b")
+    assert due_stores(stores, PollCursor(served_until=NOW + QUARTER), NOW) == ("a", "b")
+
+
+def test_the_cursor_survives_being_written_and_read() -> None:
+    cursor = decided([failed("dead")], due=["dead", "late"]).cursor
+
+    assert PollCursor.read(cursor.model_dump_json()) == cursor
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    every=st.integers(1, 24 * 60).map(lambda minutes: timedelta(minutes=minutes)),
+    steps=st.lists(st.integers(1, 7200), min_size=1, max_size=40),
+)
+def test_no_slot_is_ever_lost_between_ticks(every: timedelta, steps: list[int]) -> None:
+    """However ticks fall, a store is due whenever its interval has passed since it was served."""
+    cursor, now, probed = PollCursor(), NOW, NOW
+    for step in [0, *steps]:
+        now += timedelta(seconds=step)
+        if due_stores({"s": every}, cursor, now):
+            probed = now
+        assert now - probed < every
+        cursor = PollCursor(served_until=now)
+
+
+def test_two_thousand_stores_of_which_fifty_are_dead() -> None:
+    """A virtual clock over three hours: every live store is probed within its interval."""
+    names = [f"store-{number}" for number in range(2000)]
+    dead = set(names[::40])
+    assert len(dead) == 50
+    intervals = dict.fromkeys(names, QUARTER)
+    probes: dict[str, list[datetime]] = defaultdict(list)
+    cursor, now = PollCursor(), NOW
+    while now < NOW + timedelta(hours=3):
+        due = due_stores(intervals, cursor, now)
+        answers, lasted = swept(due, dead, now, probes)
+        cursor = decide(due, answers, {}, (), intervals, cursor, now).cursor
+        now += max(TICK, timedelta(seconds=lasted))
+
+    for name in set(names) - dead:
+        moments = [NOW, *probes[name], now]
+        gaps = [later - earlier for earlier, later in pairwise(moments)]
+        assert max(gaps) <= QUARTER, name
+    assert all(1 <= len(probes[name]) <= 5 for name in dead)
+
+
+def swept(
+    due: Sequence[str], dead: set[str], now: datetime, probes: dict[str, list[datetime]]
+) -> tuple[list[Answer], float]:
+    """What `probe_all` does, in virtual time: a dead store takes the whole time-out."""
+    workers = [0.0] * WORKERS
+    answers = []
+    ended = 0.0
+    for name in due:
+        begun = heapq.heappop(workers)
+        if begun + PATIENCE_SECONDS > SWEEP:
+            break
+        end = begun + (PATIENCE_SECONDS if name in dead else 1.0)
+        heapq.heappush(workers, end)
+        ended = max(ended, end)
+        probes[name].append(now + timedelta(seconds=end))
+        answers.append(failed(name) if name in dead else answered(name))
+    return answers, ended
+
+
+def test_shares_spread_evenly() -> None:
+    found = sorted(share(f"store-{number}") for number in range(2000))
+
+    assert 0.0 <= found[0] < found[-1] < 1.0
+    assert all(sum(low / 10 <= x < (low + 1) / 10 for x in found) >= 150 for low in range(10))
+
+
+def test_a_first_sync_is_asked_for_once_and_again_after_a_while() -> None:
+    wanted, asked = first_syncs(["new", "busy"], {}, {"busy"}, NOW)
+    assert wanted == ("new",)
+
+    assert first_syncs(["new"], asked, (), NOW + TICK) == ((), asked)
+    now = NOW + 2 * FIRST_WAIT
+    again, asked = first_syncs(["new"], asked, (), now)
+    assert again == ("new",)
+    assert first_syncs(["new"], asked, (), now + 4 * FIRST_WAIT - TICK)[0] == ()
+    assert first_syncs(["new"], asked, (), now + 4 * FIRST_WAIT)[0] == ("new",)
+    assert first_syncs([], asked, (), NOW) == ((), {})

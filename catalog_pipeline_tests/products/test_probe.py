@@ -1,0 +1,150 @@
+"""Probes against stores that answer over HTTP, and what the database makes of the answers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from catalog_pipeline.catalog.bulk import upsert
+from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.lease import hold_store
+from catalog_pipeline.catalog.schema import quarantine
+from catalog_pipeline.demo.samples import SampleStores
+from catalog_pipeline.products.archive import Archive
+from catalog_pipeline.products.http import StoreClient
+from catalog_pipeline.products.polling import Answer, Known, is_news
+from catalog_pipeline.products.probe import known_products, probe_all, probe_store
+from catalog_pipeline.products.sync import sync_products
+from catalog_pipeline.products.walk import walk_store
+from catalog_pipeline.products.woocommerce import WooCommerceSource
+from catalog_pipeline.stores import StoreConfig
+from catalog_pipeline_tests.products.wordpress import store
+
+
+@pytest.fixture
+def samples() -> Iterator[SampleStores]:
+    with SampleStores(products_per_store=30, picture_size=64) as opened:
+        yield opened
+
+
+@pytest.fixture
+def config(samples: SampleStores, monkeypatch: pytest.MonkeyPatch) -> StoreConfig:
+    monkeypatch.setenv("CANARY_KEY", samples.key)
+    monkeypatch.setenv("CANARY_SECRET", samples.secret)
+    store_id, found = next(iter(samples.stores.items()))
+    return store(id=store_id, url=found.url, allow_private_addresses=True)
+
+
+@pytest.fixture
+def walked(config: StoreConfig, archive: Archive, database: Database) -> datetime:
+    """The store is stored; the watermark."""
+    with StoreClient(config) as client:
+        report = walk_store(WooCommerceSource(config, client), archive, config)
+    with hold_store(database, config.id, "run") as lease:
+        sync_products(lease, archive, config)
+    return datetime.fromisoformat(report.server_clock)
+
+
+def news(database: Database, answer: Answer) -> bool:
+    with database.read() as connection:
+        known = known_products(connection, [answer])
+    return is_news(answer, known.get(answer.store_id, Known()))
+
+
+def test_an_edit_is_news_once_and_costs_one_request(
+    samples: SampleStores, config: StoreConfig, walked: datetime, database: Database
+) -> None:
+    shop = samples.stores[config.id]
+    assert not news(database, probe_store(config, walked))
+
+    shop.traffic.reset()
+    edited = shop.product_ids()[3]
+    shop.edit(edited, regular_price="1.23")
+    answer = probe_store(config, walked)
+
+    assert shop.traffic.count() == 1
+    assert answer.problem is None
+    # A scheduled product's date lies in the future, so it always counts as changed since.
+    scheduled = [pair for pair in answer.pairs if pair[1] and pair[1].year > 2030]
+    assert answer.announced == 1 + len(scheduled)
+    assert {pair[0] for pair in answer.pairs if pair not in scheduled} == {str(edited)}
+    assert news(database, answer)
+
+
+def test_what_was_changed_within_the_overlap_and_is_stored_is_no_news(
+    samples: SampleStores, config: StoreConfig, archive: Archive, database: Database
+) -> None:
+    shop = samples.stores[config.id]
+    edited = shop.product_ids()[3]
+    shop.edit(edited, regular_price="1.23")
+    with StoreClient(config) as client:
+        report = walk_store(WooCommerceSource(config, client), archive, config)
+    with hold_store(database, config.id, "run") as lease:
+        sync_products(lease, archive, config)
+    answer = probe_store(config, datetime.fromisoformat(report.server_clock))
+
+    assert str(edited) in {pair[0] for pair in answer.pairs}
+    assert not news(database, answer)
+
+
+def test_more_changes_than_one_answer_holds(config: StoreConfig, any_database: Database) -> None:
+    """Whatever the answer shows may be stored; the announced number tells of the rest."""
+    answer = Answer(config.id, datetime.now(UTC), announced=7)
+
+    assert news(any_database, answer)
+
+
+def test_a_refused_version_is_no_news(any_database: Database) -> None:
+    moment = datetime(2026, 3, 1, tzinfo=UTC)
+    row = {
+        "store_id": "atelier",
+        "external_id": "7",
+        "walk_id": "w",
+        "reason": "name: is missing",
+        "raw": "{}",
+        "validator": "v",
+        "status": "publish",
+        "updated_at": moment,
+        "quarantined_at": moment,
+    }
+    with any_database.write() as connection:
+        upsert(connection, quarantine, [row])
+
+    later = moment + timedelta(seconds=1)
+    assert not news(any_database, Answer("atelier", moment, (("7", moment),), 1))
+    assert news(any_database, Answer("atelier", moment, (("7", later),), 1))
+
+
+def test_a_store_that_cannot_be_asked_answers_with_the_reason(
+    config: StoreConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = config.model_copy(update={"url": "http://127.0.0.1:9"})
+    assert "connection refused" in str(probe_store(dead, datetime.now(UTC)).problem)
+
+    monkeypatch.delenv("CANARY_KEY")
+    assert "CANARY_KEY is not set" in str(probe_store(config, datetime.now(UTC)).problem)
+
+
+def test_probes_run_at_once_in_order_and_end_by_the_deadline() -> None:
+    clock = time.monotonic()
+    lock = threading.Lock()
+    begun: list[str] = []
+
+    def probe(name: str) -> Answer:
+        with lock:
+            begun.append(name)
+        time.sleep(0.05)
+        return Answer(name, datetime.now(UTC))
+
+    names = [f"{number:03d}" for number in range(400)]
+    answers = probe_all(names, probe, deadline=clock + 0.6, longest=0.1, workers=8)
+    took = time.monotonic() - clock
+
+    assert took < 0.75
+    assert 40 <= len(answers) < 400
+    assert sorted(begun) == names[: len(begun)] == sorted(answer.store_id for answer in answers)
+    assert probe_all([], probe, deadline=clock + 99) == []

@@ -1,0 +1,315 @@
+"""Rows built again from the archive, whole or pruned."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import time_machine
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, update
+
+from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.lease import hold_store
+from catalog_pipeline.catalog.removal_approvals import approve_products
+from catalog_pipeline.catalog.schema import metadata, product_images, products, quarantine
+from catalog_pipeline.files import DataFolder
+from catalog_pipeline.products.archive import Archive, ArchiveError
+from catalog_pipeline.products.prune import PruneReport, prune_archive
+from catalog_pipeline.products.replay import ReplayReport, replay_store
+from catalog_pipeline_tests.products.walks import archived, everything, rows, some, sync
+from catalog_pipeline_tests.products.wordpress import product, store
+
+BEGINNING = datetime(2026, 1, 1, 2, tzinfo=UTC)
+
+
+def replay(database: Database, archive: Archive, since: datetime | None = None) -> ReplayReport:
+    with hold_store(database, "atelier", "replay") as lease:
+        return replay_store(lease, archive, store(), since=since)
+
+
+def prune(database: Database, archive: Archive, days: int, now: datetime) -> PruneReport:
+    with hold_store(database, "atelier", "prune") as lease:
+        return prune_archive(lease, archive, days=days, now=now)
+
+
+class Life:
+    """A store that lives through many days of random change, synced each day."""
+
+    def __init__(self, database: Database, archive: Archive, seed: int) -> None:
+        self.database = database
+        self.archive = archive
+        self.chance = random.Random(seed)
+        self.shop: dict[int, dict[str, Any]] = {n: product(n) for n in range(1, 60)}
+        self.binned: dict[int, dict[str, Any]] = {}
+        self.today = BEGINNING
+        self._changed: set[int] = set()
+
+    def a_day(self, kind: str) -> None:
+        """Change some products, then walk and process."""
+        self.today += timedelta(days=1)
+        with time_machine.travel(self.today, tick=False):
+            self._change()
+            self._walk(kind)
+            sync(self.database, self.archive)
+
+    def _change(self) -> None:
+        for _ in range(self.chance.randrange(8)):
+            number = self.chance.randrange(1, 75)
+            draw = self.chance.random()
+            if draw < 0.2:
+                self.shop.pop(number, None)
+            elif draw < 0.3 and number in self.shop:
+                self.binned[number] = {**self.shop.pop(number), "status": "trash"}
+            else:
+                price = self.chance.choice(["1.00", "2.00", "?", "3.50"])
+                status = self.chance.choice(["publish", "publish", "draft"])
+                now = f"{self.today:%Y-%m-%dT%H:%M:%S}"
+                self.shop[number] = product(
+                    number, price=price, status=status, date_modified_gmt=now
+                )
+                self._changed.add(number)
+
+    def _walk(self, kind: str) -> None:
+        there = [self.shop[number] for number in sorted(self.shop)]
+        changed = [self.shop[number] for number in sorted(self._changed & self.shop.keys())]
+        binned = list(self.binned.values())
+        if kind == "full":
+            archived(self.archive, there, clock=self.today, trash=binned)
+        elif kind == "cut off":
+            archived(self.archive, there[:40], clock=self.today, manifest=False)
+        elif kind == "incremental":
+            archived(self.archive, changed, clock=self.today, kind="incremental")
+        else:
+            archived(
+                self.archive, changed, clock=self.today, kind="sweep", swept=there, trash=binned
+            )
+        if kind != "cut off":
+            self._changed.clear()
+
+
+def forget(database: Database) -> None:
+    """Lose every row of the database but its identity."""
+    with database.write() as connection:
+        for table in metadata.sorted_tables:
+            if table.name not in ("deployment", "leases"):
+                connection.execute(delete(table))
+
+
+@pytest.fixture
+def life(database: Database, archive: Archive) -> Life:
+    return lived(database, archive)
+
+
+def lived(database: Database, archive: Archive) -> Life:
+    lived = Life(database, archive, seed=5)
+    kinds = ["full", "incremental", "sweep", "incremental", "cut off", "full", "sweep", "full"]
+    for kind in [*kinds, "incremental", "sweep", "incremental"]:
+        lived.a_day(kind)
+    return lived
+
+
+def test_a_replay_of_what_is_there_changes_nothing(
+    any_database: Database, archive: Archive
+) -> None:
+    database = any_database
+    lived(database, archive)
+    before = everything(database)
+    report = replay(database, archive)
+    assert (report.whole, report.walks, report.written, report.dropped) == (True, 11, 0, 0)
+    assert report.unchanged == report.rows == len(before["products"])
+    assert everything(database) == before
+    assert sync(database, archive).walks == 0
+
+
+def test_rows_are_built_again_from_nothing(
+    database: Database, archive: Archive, life: Life
+) -> None:
+    life.a_day("full")
+    before = everything(database)
+    assert any(row["removed_by"] == "trash" for row in before["products"])
+    assert before["quarantine"]
+    forget(database)
+    report = replay(database, archive)
+    assert report.written == len(before["products"])
+    after = everything(database)
+    assert after == before
+
+
+def test_damaged_missing_and_invented_rows_are_mended(
+    database: Database, archive: Archive, life: Life
+) -> None:
+    before = everything(database)
+    alive = [row for row in before["products"] if row["removed_by"] is None]
+    with database.write() as connection:
+        connection.execute(
+            update(products)
+            .where(products.c.product_id == alive[0]["product_id"])
+            .values(title="damaged", walk_id="x", first_walk_id="x")
+        )
+        for table in (products, product_images):
+            connection.execute(delete(table).where(table.c.product_id == alive[1]["product_id"]))
+        connection.execute(
+            delete(product_images).where(product_images.c.product_id == alive[2]["product_id"])
+        )
+        connection.execute(delete(quarantine))
+        invented = {**alive[3], "product_id": UUID(int=1), "external_id": "x"}
+        connection.execute(products.insert(), invented)
+    report = replay(database, archive)
+    assert (report.written, report.dropped) == (3, 1)
+    assert everything(database) == before
+
+
+def test_on_a_pruned_archive_live_rows_are_the_same(
+    database: Database, archive: Archive, life: Life
+) -> None:
+    ids = archive.walk_ids("atelier")
+    pruned = prune(database, archive, 2, life.today)
+    # The newest complete full walk is the eighth; nothing after it goes, however old.
+    assert pruned == PruneReport(7, 4, ids[7])
+    assert archive.walk_ids("atelier") == ids[7:]
+    before = everything(database)
+    report = replay(database, archive)
+    assert (report.whole, report.walks, report.written) == (False, 4, 0)
+    assert everything(database) == before
+    refused = [row["external_id"] for row in before["quarantine"]]
+    with database.write() as connection:
+        # The last valid row of a refused product may be older than the archive.
+        mendable = products.c.external_id.not_in(refused)
+        connection.execute(update(products).where(mendable).values(title="damaged"))
+    replay(database, archive)
+    after = everything(database)
+    alive = [row for row in before["products"] if row["removed_by"] is None]
+    assert len(alive) > 20
+    assert [row for row in after["products"] if row["removed_by"] is None] == alive
+    assert after["images"] == before["images"]
+    assert after["states"] == before["states"]
+
+
+def test_since_bounds_the_work(database: Database, archive: Archive, life: Life) -> None:
+    before = everything(database)
+    report = replay(database, archive, since=life.today - timedelta(days=4))
+    assert (report.walks, report.whole, report.written) == (6, False, 0)
+    assert everything(database) == before
+
+
+def test_a_damaged_archive_harms_no_row(
+    database: Database, archive: Archive, life: Life, tmp_path: Path
+) -> None:
+    before = everything(database)
+    last = archive.walk_ids("atelier")[-2]
+    page = next((tmp_path / "data/archive/atelier" / last).glob("*.zst"))
+    page.write_bytes(b"junk")
+    with pytest.raises(ArchiveError, match="is damaged"):
+        replay(database, archive)
+    assert everything(database) == before
+
+
+def test_an_archive_without_a_beginning_is_refused(database: Database, archive: Archive) -> None:
+    first = archived(archive, some(3))
+    archived(archive, some(3), kind="incremental")
+    sync(database, archive)
+    archive.remove("atelier", first)
+    with pytest.raises(ArchiveError, match="holds no complete full walk"):
+        replay(database, archive)
+
+
+def test_approved_and_waiting_removals_come_out_as_they_were(
+    database: Database, archive: Archive
+) -> None:
+    archived(archive, some(100))
+    archived(archive, [], kind="sweep", swept=some(60))
+    sync(database, archive)
+    approve_products(database, "atelier", 40, who="kim", reason="sale is over")
+    sync(database, archive)
+    archived(archive, [], kind="sweep", swept=some(30))
+    assert sync(database, archive).waiting == {"absent": 30}
+    before = everything(database)
+    assert replay(database, archive).written == 0
+    assert everything(database) == before
+
+
+@settings(
+    max_examples=6,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(
+    seed=st.integers(0, 2**32),
+    kinds=st.lists(
+        st.sampled_from(["full", "incremental", "sweep", "cut off"]), min_size=2, max_size=8
+    ),
+    days=st.integers(0, 6),
+)
+def test_any_life_is_built_again(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, kinds: list[str], days: int
+) -> None:
+    folder = tmp_path_factory.mktemp("life")
+    database = Database(f"sqlite:///{folder / 'catalog.sqlite'}")
+    database.migrate()
+    archive = Archive(DataFolder(str(folder / "data")))
+    life = Life(database, archive, seed)
+    for kind in ["full", *kinds, "incremental"]:
+        life.a_day(kind)
+    before = everything(database)
+    assert replay(database, archive).written == 0
+    assert everything(database) == before
+    prune(database, archive, days, life.today)
+    assert replay(database, archive).written == 0
+    assert everything(database) == before
+    database.dispose()
+
+
+def test_walks_that_are_not_processed_are_never_pruned(
+    database: Database, archive: Archive
+) -> None:
+    with time_machine.travel(BEGINNING, tick=False):
+        archived(archive, some(3))
+        archived(archive, some(3))
+    much_later = BEGINNING + timedelta(days=900)
+    assert prune(database, archive, 30, much_later).removed == 0
+    sync(database, archive)
+    with time_machine.travel(BEGINNING, tick=False):
+        archived(archive, some(4))
+    report = prune(database, archive, 30, much_later)
+    assert (report.removed, report.kept) == (1, 2)
+    assert sync(database, archive).new == 1
+
+
+def test_young_walks_stay(database: Database, archive: Archive) -> None:
+    for day in range(5):
+        with time_machine.travel(BEGINNING + timedelta(days=day), tick=False):
+            archived(archive, some(3))
+    sync(database, archive)
+    report = prune(database, archive, 3, BEGINNING + timedelta(days=4))
+    assert (report.removed, report.kept) == (1, 4)
+    # Sweeps and incremental walks need the full walk before them.
+    assert prune(database, archive, 0, BEGINNING + timedelta(days=900)).kept == 1
+
+
+def test_a_walk_that_is_pruned_halfway_is_no_beginning(
+    database: Database, archive: Archive, life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything(database)
+    real = DataFolder.remove
+    left = [2]
+
+    def remove(self: DataFolder, name: str) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError("killed")
+        real(self, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DataFolder, "remove", remove)
+        with pytest.raises(OSError, match="killed"):
+            prune(database, archive, 0, life.today)
+    report = replay(database, archive)
+    assert (report.whole, report.written) == (False, 0)
+    assert everything(database) == before
+    assert len(rows(database, products)) == len(before["products"])
