@@ -38,6 +38,7 @@ from catalog_pipeline.catalog.schema import (
     product_images,
     products,
 )
+from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.embeddings.parts import MAX_VECTORS, Vectors, write_part
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.stores import SecretSource, StoreConfig
@@ -151,7 +152,7 @@ def _load_directly(
 def _in_memory(database: Database) -> tuple[list[Any], list[Payload]]:
     """Ids and payloads of what the stage will load, in the order of the vectors."""
     with database.read() as connection:
-        rows = connection.execute(wanted_points("none", STORE, NO_MODEL.model_version)).all()
+        rows = connection.execute(wanted_points("none", Scope(STORE), NO_MODEL.model_version)).all()
     by_number = sorted(rows, key=lambda row: int(row.external_id))
     version = NO_MODEL.model_version
     return [row.product_id for row in by_number], [

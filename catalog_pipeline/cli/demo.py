@@ -27,7 +27,7 @@ from catalog_pipeline.cli.deployment import open_database, read_stores, use_dags
 from catalog_pipeline.cli.output import EXIT_FAILED, terminal
 from catalog_pipeline.cli.runs import register_partitions
 from catalog_pipeline.cli.search import run_search, show
-from catalog_pipeline.cli.sync import sync_store
+from catalog_pipeline.cli.sync import SyncRequest, sync_store
 from catalog_pipeline.defs.runs import end_dead_runs
 from catalog_pipeline.demo.model import build_demo_model
 from catalog_pipeline.demo.samples import SampleStores, fingerprint, running_at
@@ -67,7 +67,7 @@ def demo(ui: bool, port: int, ui_port: int) -> None:
         outcomes = []
         for store_id in _store_ids(settings):
             console.print(f"\n{store_id}", style="bold")
-            outcomes.append(sync_store(settings, store_id, console))
+            outcomes.append(sync_store(settings, store_id, console, SyncRequest()))
         click.echo(f"\nSynced in {time.monotonic() - started:.0f} s.")
         if not all(outcome["succeeded"] for outcome in outcomes):
             sys.exit(EXIT_FAILED)

@@ -8,8 +8,15 @@ from typing import Any, NoReturn
 
 import click
 
+from catalog_pipeline.cli.archive import archive
 from catalog_pipeline.cli.demo import demo
+from catalog_pipeline.cli.explain import explain
+from catalog_pipeline.cli.files import files
 from catalog_pipeline.cli.output import EXIT_FAILED, EXIT_USAGE
+from catalog_pipeline.cli.override import override
+from catalog_pipeline.cli.plan import plan
+from catalog_pipeline.cli.reconcile import reconcile
+from catalog_pipeline.cli.removals import removals
 from catalog_pipeline.cli.search import search
 from catalog_pipeline.cli.status import status
 from catalog_pipeline.cli.stores import stores
@@ -48,5 +55,8 @@ def main() -> None:
     """
 
 
-for command in (demo, stores, sync, status, search):
+for command in (
+    *(demo, stores, plan, sync, status, search, explain, override),
+    *(removals, reconcile, archive, files),
+):
     main.add_command(command)

@@ -27,7 +27,9 @@ def counts(found: Any) -> dict[str, int]:
 def _walk(found: Metadata) -> list[str]:
     whole = "complete" if found["complete"] else f"not complete: {found.get('reason')}"
     size = _size(found["bytes"])
-    return [f"{found['products']:,} products in {found['pages']:,} pages, {size}, {whole}"]
+    return [
+        f"{found['products']:,} products in {found['pages']:,} page{'s' * (found['pages'] != 1)}, {size}, {whole}"
+    ]
 
 
 def _products(found: Metadata) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -17,27 +18,85 @@ from catalog_pipeline.errors import ConfigurationError
 from catalog_pipeline.settings import Settings, load_settings
 
 
+@dataclass(frozen=True)
+class SyncRequest:
+    """What a run of the job is asked for; by default whatever is owed."""
+
+    walk: str = "auto"
+    sample: int | None = None
+    product: str | None = None
+    refetch: bool = False
+    reembed: bool = False
+    confirm_currency: str | None = None
+
+    def run_config(self) -> dict[str, Any]:
+        """The same, as the assets take it."""
+        product = self.product or ""
+        return {
+            "ops": {
+                "raw_products": {
+                    "config": {
+                        "walk": self.walk,
+                        "sample": self.sample or 0,
+                        "product": product,
+                        "confirm_currency": self.confirm_currency or "",
+                    }
+                },
+                "product_images": {"config": {"product": product, "refetch": self.refetch}},
+                "image_embeddings": {"config": {"product": product, "reembed": self.reembed}},
+                "qdrant_points": {"config": {"product": product, "rewrite": self.reembed}},
+            }
+        }
+
+
 @click.command()
 @click.argument("store")
 @click.option("--full", is_flag=True, help="Walk the whole store, whatever was read before.")
+@click.option("--nightly", is_flag=True, help="Read what changed, then sweep for what is gone.")
 @click.option(
     "--sample",
     type=click.IntRange(1, 100_000),
     help="Stop after this many products, to look at a new store.",
 )
+@click.option("--product", help="Redo one product, by the store's id, through all stages.")
+@click.option("--refetch", is_flag=True, help="With --product: ask for its pictures again.")
+@click.option("--reembed", is_flag=True, help="With --product: embed its pictures again.")
+@click.option("--confirm-currency", help="The currency that prices are in now, once it changed.")
 @as_json
-def sync(store: str, full: bool, sample: int | None, as_json: bool) -> None:
+def sync(
+    store: str,
+    full: bool,
+    nightly: bool,
+    sample: int | None,
+    product: str | None,
+    refetch: bool,
+    reembed: bool,
+    confirm_currency: str | None,
+    as_json: bool,
+) -> None:
     r"""Bring STORE into step: products, images, embeddings, points.
+
+    The first time all of the store is read, later what changed since.
 
     \b
     Examples:
       catalog sync atelier
       catalog sync atelier --sample 50
+      catalog sync atelier --product 1042 --refetch
     """
-    if full and sample:
-        raise click.UsageError("--full and --sample exclude each other")
-    settings = load_settings()
-    outcome = sync_store(settings, store, notices() if as_json else terminal(), sample)
+    if full + nightly + (sample is not None) + (product is not None) > 1:
+        raise click.UsageError("--full, --nightly, --sample and --product exclude each other")
+    if (refetch or reembed) and product is None:
+        raise click.UsageError("--refetch and --reembed are for one --product")
+    request = SyncRequest(
+        walk="full" if full else "nightly" if nightly else "auto",
+        sample=sample,
+        product=product,
+        refetch=refetch,
+        reembed=reembed,
+        confirm_currency=confirm_currency,
+    )
+    outcome = sync_store(load_settings(), store, notices() if as_json else terminal(), request)
     if as_json:
         print_json(outcome)
     if not outcome["succeeded"]:
@@ -45,7 +104,7 @@ def sync(store: str, full: bool, sample: int | None, as_json: bool) -> None:
 
 
 def sync_store(
-    settings: Settings, store_id: str, console: Console, sample: int | None = None
+    settings: Settings, store_id: str, console: Console, request: SyncRequest
 ) -> dict[str, Any]:
     """Run the job for one store, showing it on a console, and say how it went.
 
@@ -62,8 +121,7 @@ def sync_store(
     with DagsterInstance.get() as instance:
         register_partitions(instance, stores.stores)
         follower = Follower(instance, console)
-        config = {"ops": {"raw_products": {"config": {"sample": sample or 0}}}}
-        run = execute(instance, _definitions, store_id, config, follower.watch)
+        run = execute(instance, _definitions, store_id, request.run_config(), follower.watch)
     succeeded = run.status == DagsterRunStatus.SUCCESS
     for failure in follower.failures:
         console.print(

@@ -62,7 +62,7 @@ def everything_agrees(
         try:
             store = stores.get(store_id)
             seen = newest_complete_ids(archive, store)
-            with vector_index.open() as index:
+            with vector_index.open(context.run.run_id) as index:
                 found = reconcile(
                     database.get(),
                     index,
@@ -81,7 +81,7 @@ def everything_agrees(
         totals["held points"] += found.held
         totals["stores"] += 1
         if not found.agrees:
-            context.log.warning(f"store {store_id}: {_differences(found)}")
+            context.log.warning("store %s: %s", store_id, _differences(found))
             if len(differing) < _MOST_STORES:
                 differing[store_id] = _examples(found)
     return dg.AssetCheckResult(

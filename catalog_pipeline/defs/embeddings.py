@@ -17,11 +17,11 @@ from catalog_pipeline.defs.resources import (
     FilesResource,
     StoresResource,
 )
-from catalog_pipeline.defs.stage import RECONNECT, log_progress, stage
+from catalog_pipeline.defs.stage import RECONNECT, OneProduct, log_progress, stage
 from catalog_pipeline.embeddings.sync import embed_images
 
 
-class EmbedConfig(dg.Config):
+class EmbedConfig(OneProduct):
     """What a run may override of the settings."""
 
     device: Literal["settings", "auto", "cpu", "cuda", "mps"] = Field(
@@ -32,6 +32,9 @@ class EmbedConfig(dg.Config):
     )
     batch_size: int = Field(
         default=0, ge=0, le=65_536, description="Pictures at a time; 0 means CATALOG_BATCH_SIZE."
+    )
+    reembed: bool = Field(
+        default=False, description="Embed what has a vector too, and load the new one."
     )
 
 
@@ -78,8 +81,9 @@ def image_embeddings(
                 precision=None if config.precision == "settings" else config.precision,
                 batch_size=config.batch_size or None,
             ),
-            Scope.of(store),
+            Scope.of(store, config.product_id(lease.store_id)),
             limit=store.max_images_per_run,
+            reembed=config.reembed,
             progress=log_progress(context, "images"),
         )
     return dg.MaterializeResult(

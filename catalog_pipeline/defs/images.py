@@ -1,14 +1,23 @@
 """The asset of the images room: pictures fetched, measured and judged."""
 
 import dagster as dg
+from pydantic import Field
 
 from catalog_pipeline.defs.columns import PRODUCT_IMAGES_SCHEMA
 from catalog_pipeline.defs.metadata import report_metadata
 from catalog_pipeline.defs.partitions import stores_partitions
 from catalog_pipeline.defs.products import OWNERS, products
 from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, StoresResource
-from catalog_pipeline.defs.stage import RECONNECT, log_progress, stage
+from catalog_pipeline.defs.stage import RECONNECT, OneProduct, log_progress, stage
 from catalog_pipeline.images.sync import sync_images
+
+
+class ImagesConfig(OneProduct):
+    """What a run may ask of the pictures."""
+
+    refetch: bool = Field(
+        default=False, description="Ask for every wanted picture again, whatever is known of it."
+    )
 
 
 @dg.asset(
@@ -28,6 +37,7 @@ from catalog_pipeline.images.sync import sync_images
 )
 def product_images(
     context: dg.AssetExecutionContext,
+    config: ImagesConfig,
     stores: StoresResource,
     database: DatabaseResource,
     files: FilesResource,
@@ -47,6 +57,8 @@ def product_images(
             lease,
             files.get(),
             stores.get(lease.store_id),
+            product_id=config.product_id(lease.store_id),
+            refetch=config.refetch,
             progress=log_progress(context, "images"),
         )
     return dg.MaterializeResult(

@@ -6,9 +6,12 @@ The work itself is in the rooms; metadata is made where the asset is.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 import dagster as dg
+from pydantic import Field
 
+from catalog_pipeline.catalog.identity import product_id
 from catalog_pipeline.catalog.lease import StoreLease, hold_store
 from catalog_pipeline.defs.resources import DatabaseResource
 from catalog_pipeline.errors import CatalogError, ServiceUnavailableError
@@ -41,6 +44,18 @@ def stage(context: dg.AssetExecutionContext, database: DatabaseResource) -> Iter
         raise dg.Failure(
             description=f"{type(error).__name__}: {error}", allow_retries=False
         ) from error
+
+
+class OneProduct(dg.Config):
+    """Narrows a stage to one product of the store."""
+
+    product: str = Field(
+        default="", description="The store's id of one product: work on that one alone."
+    )
+
+    def product_id(self, store_id: str) -> UUID | None:
+        """The product's own id, or None for all of the store."""
+        return product_id(store_id, self.product) if self.product else None
 
 
 def log_progress(context: dg.AssetExecutionContext, things: str) -> Progress:

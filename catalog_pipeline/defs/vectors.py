@@ -1,6 +1,7 @@
 """The asset of the vectors room: the points of the Qdrant collection."""
 
 import dagster as dg
+from pydantic import Field
 
 from catalog_pipeline.defs.columns import POINTS_SCHEMA
 from catalog_pipeline.defs.embeddings import image_embeddings
@@ -15,10 +16,18 @@ from catalog_pipeline.defs.resources import (
     VectorIndexResource,
 )
 from catalog_pipeline.defs.run_records import sync_links
-from catalog_pipeline.defs.stage import RECONNECT, log_progress, stage
+from catalog_pipeline.defs.stage import RECONNECT, OneProduct, log_progress, stage
 from catalog_pipeline.vectors.sync import sync_points
 
 FIRST = ("points", "upserted", "payload_refreshed", "unchanged", "deleted", "waiting")
+
+
+class PointsConfig(OneProduct):
+    """What a run may ask of the points."""
+
+    rewrite: bool = Field(
+        default=False, description="Write every point that is ready again, changed or not."
+    )
 
 
 @dg.asset(
@@ -39,6 +48,7 @@ FIRST = ("points", "upserted", "payload_refreshed", "unchanged", "deleted", "wai
 )
 def qdrant_points(
     context: dg.AssetExecutionContext,
+    config: PointsConfig,
     stores: StoresResource,
     database: DatabaseResource,
     files: FilesResource,
@@ -66,6 +76,8 @@ def qdrant_points(
             embedder.spec(),
             alias=vector_index.alias,
             deployment_id=lease.database.deployment_id(),
+            product_id=config.product_id(lease.store_id),
+            rewrite=config.rewrite,
             progress=log_progress(context, "points"),
         )
         links = sync_links(context.instance, lease.database, lease.store_id, context.run.run_id)

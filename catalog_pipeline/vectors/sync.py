@@ -74,8 +74,8 @@ class PointsReport:
     unchanged: int
     stale: int
     quarantined: int
-    deleted: Mapping[str, int]
-    waiting: Mapping[str, int]
+    deleted: dict[str, int]
+    waiting: dict[str, int]
     removal_limit: int
     lost: int
     unrecorded: int

@@ -16,13 +16,9 @@ from dagster import DagsterInstance, DagsterRunStatus
 from dagster._core.test_utils import create_run_for_test
 from dagster._daemon.types import DaemonHeartbeat
 
-from catalog_pipeline.cli.runs import (
-    EXECUTED_BY,
-    end_dead_runs,
-    has_live_daemon,
-    register_partitions,
-)
+from catalog_pipeline.cli.runs import has_live_daemon, register_partitions
 from catalog_pipeline.defs.partitions import STORES
+from catalog_pipeline.defs.runs import EXECUTED_BY, end_dead_runs
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from dagster import DagsterInstance
 
-from catalog_pipeline.cli.runs import EXECUTED_BY
+from catalog_pipeline.defs.runs import EXECUTED_BY
 from catalog_pipeline.demo.stores_file import SECRET_VARIABLE
 from catalog_pipeline_tests.deployment import Deployment, sample_deployment
 from catalog_pipeline_tests.ui.servers import dagster_servers

@@ -14,6 +14,7 @@ from sqlalchemy import Select, func, select
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.queries import summarise_store
 from catalog_pipeline.catalog.schema import image_attempts, image_verdicts, products, walks
+from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.definitions import defs
 from catalog_pipeline.settings import load_settings
 from catalog_pipeline.vectors.index import PointFilter
@@ -110,7 +111,7 @@ def test_counts_in_the_metadata_are_those_of_the_database(
     version = synced.metadata("image_embeddings")["model_version"]
     collection = synced.metadata("qdrant_points")["collection"]
     with catalogue.read() as connection:
-        summary = summarise_store(connection, store_id, version, collection)
+        summary = summarise_store(connection, Scope(store_id), version, collection)
         seen = connection.scalar(select(walks.c.seen).where(walks.c.store_id == store_id))
 
     walked = synced.metadata("raw_products")
