@@ -1,15 +1,21 @@
-"""`catalog stores`: whether the stores of stores.yaml can be read."""
+"""`catalog stores`: whether the stores of stores.yaml can be read, and an end to one."""
 
 from __future__ import annotations
 
+import getpass
 import sys
 
 import click
 
-from catalog_pipeline.cli.deployment import as_json, pick_store, read_stores
+from catalog_pipeline.catalog.lease import hold_store
+from catalog_pipeline.cli.deployment import as_json, open_database, pick_store, read_stores
 from catalog_pipeline.cli.output import EXIT_FAILED, print_json, printable
+from catalog_pipeline.emptying import count_points, empty_store
+from catalog_pipeline.errors import ConfigurationError
+from catalog_pipeline.files import DataFolder
 from catalog_pipeline.products.check import check_store
 from catalog_pipeline.settings import load_settings
+from catalog_pipeline.vectors.open import open_index
 
 
 @click.group()
@@ -37,3 +43,48 @@ def check(store: str | None, as_json: bool) -> None:
         print_json({"stores": outcomes})
     if not all(outcome.ok for outcome in outcomes):
         sys.exit(EXIT_FAILED)
+
+
+@stores.command()
+@click.argument("store")
+@click.option("--points", type=click.IntRange(0), help="How many points go: the number shown.")
+@click.option("--reason", default="", help="Why; kept with the decision.")
+@as_json
+def empty(store: str, points: int | None, reason: str, as_json: bool) -> None:
+    """Remove all that is kept of STORE, which stores.yaml does not name any more.
+
+    Without --points, show how many would go and remove nothing.
+    """
+    settings = load_settings()
+    if store in read_stores(settings).stores:
+        raise ConfigurationError(
+            f"store {store} is still in {settings.stores_file}: take it out first, or the next "
+            "poll brings everything back"
+        )
+    with open_database(settings) as database:
+        with database.read() as connection:
+            held = count_points(connection, store)
+        if points is None:
+            click.echo(
+                f"{store}: {held} points; to remove all: "
+                f"catalog stores empty {store} --points {held}"
+            )
+            return
+        with (
+            hold_store(database, store, "catalog stores empty") as lease,
+            open_index(settings, run="catalog stores empty") as index,
+        ):
+            report = empty_store(
+                lease,
+                DataFolder(settings.data_dir),
+                index,
+                named=points,
+                deployment_id=database.deployment_id(),
+                who=getpass.getuser(),
+                reason=reason,
+            )
+    if as_json:
+        print_json(report)
+    else:
+        rows = sum(report.rows.values())
+        click.echo(f"{store}: {report.points} points and {rows} rows removed, and its archive.")

@@ -26,10 +26,8 @@ def counts(found: Any) -> dict[str, int]:
 
 def _walk(found: Metadata) -> list[str]:
     whole = "complete" if found["complete"] else f"not complete: {found.get('reason')}"
-    size = _size(found["bytes"])
-    return [
-        f"{found['products']:,} products in {found['pages']:,} page{'s' * (found['pages'] != 1)}, {size}, {whole}"
-    ]
+    pages = f"{found['pages']:,} page{'' if found['pages'] == 1 else 's'}"
+    return [f"{found['products']:,} products in {pages}, {_size(found['bytes'])}, {whole}"]
 
 
 def _products(found: Metadata) -> list[str]:

@@ -1,0 +1,177 @@
+"""A store looked after from a terminal: planned, explained, decided over, thinned out, emptied."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from catalog_pipeline.cli.main import main
+from catalog_pipeline_tests.deployment import Deployment, sample_deployment
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    folder = tmp_path_factory.mktemp("care")
+    with sample_deployment(folder, products_per_store=40) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def ask(deployment: Deployment) -> Ask:
+    """Calls `catalog … --json`; the answer, or the message of a call that exits with `code`."""
+
+    def run(*arguments: str, code: int = 0) -> Any:
+        result = CliRunner().invoke(main, [*arguments, "--json"], env=deployment.environ)
+        assert result.exit_code == code, (result.output, result.exception)
+        if code:
+            return result.stdout + result.stderr
+        return json.loads(result.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def synced(ask: Ask) -> dict[str, Any]:
+    """What the first sync of `atelier` did."""
+    before = ask("plan", "atelier")
+    assert before
+    stages: dict[str, Any] = ask("sync", "atelier")["stages"]
+    return stages
+
+
+@pytest.fixture(scope="module")
+def some_product(deployment: Deployment, synced: dict[str, Any], ask: Ask) -> str:
+    """The id in the store of a product that has a point."""
+    assert synced["qdrant_points"]["points"] > 10
+    for external_id in deployment.stores.stores["atelier"].product_ids("publish"):
+        found = CliRunner().invoke(
+            main,
+            ["search", "--product", f"atelier:{external_id}", "--json"],
+            env=deployment.environ,
+        )
+        if found.exit_code == 0:
+            return str(external_id)
+    pytest.fail("no product of the store has a point")
+
+
+def points_of(ask: Ask) -> int:
+    (store, _) = ask("status")["stores"]
+    return int(store["points"])
+
+
+def test_a_product_is_explained_by_its_id(ask: Ask, some_product: str) -> None:
+    text = json.dumps(ask("explain", some_product, "--store", "atelier"))
+    assert some_product in text
+    assert "measured" in text or "width" in text or "accepted" in text
+
+
+def test_hiding_a_product_takes_its_point_and_withdrawing_brings_it_back(
+    ask: Ask, some_product: str, deployment: Deployment
+) -> None:
+    before = points_of(ask)
+    CliRunner().invoke(
+        main,
+        ["override", f"atelier:{some_product}", "--hide", "--reason", "recalled"],
+        env=deployment.environ,
+        catch_exceptions=False,
+    )
+    (override,) = ask("override")["overrides"]
+    assert override["action"] == "hide"
+    assert override["reason"] == "recalled"
+    ask("sync", "atelier")
+    assert points_of(ask) == before - 1
+    CliRunner().invoke(
+        main,
+        ["override", f"atelier:{some_product}", "--withdraw", "--reason", "fixed"],
+        env=deployment.environ,
+        catch_exceptions=False,
+    )
+    ask("sync", "atelier")
+    assert points_of(ask) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["override", "atelier:1", "--hide"], "--reason"),
+        (["override", "atelier:1", "--reason", "x"], "one of --hide"),
+        (["override", "atelier:1", "--accept", "--reason", "x"], "SHA-256"),
+        (["override", "a" * 64, "--hide", "--reason", "x"], "for a product"),
+        (["override", "nothing", "--hide", "--reason", "x"], "STORE:EXTERNAL_ID"),
+        (["removals", "nowhere"], "nowhere"),
+        (["plan", "nowhere"], "nowhere"),
+        (["reconcile", "nowhere"], "nowhere"),
+        (["archive", "replay", "--store", "nowhere"], "nowhere"),
+        (["sync", "atelier", "--refetch"], "--product"),
+        (["sync", "atelier", "--product", "1", "--full"], "exclude each other"),
+        (["stores", "empty", "atelier"], "still in"),
+    ],
+)
+def test_a_wrong_call_is_refused(ask: Ask, arguments: list[str], said: str) -> None:
+    assert said in ask(*arguments, code=2)
+
+
+def test_one_product_is_redone_through_all_stages(
+    ask: Ask, some_product: str, deployment: Deployment
+) -> None:
+    shop = deployment.stores.stores["atelier"]
+    shop.edit(int(some_product), regular_price="77.50", price="77.50")
+    stages = ask("sync", "atelier", "--product", some_product, "--refetch", "--reembed")["stages"]
+    assert stages["raw_products"]["products"] == 1
+    assert stages["product_images"]["fetched"] + stages["product_images"]["unchanged"] == 1
+    assert stages["image_embeddings"]["embedded"] == 1
+    assert stages["qdrant_points"]["upserted"] == 1
+
+
+def test_many_removals_wait_for_their_number(ask: Ask, deployment: Deployment) -> None:
+    shop = deployment.stores.stores["atelier"]
+    before = points_of(ask)
+    doomed = shop.product_ids("publish")[:15]
+    for external_id in doomed:
+        shop.delete(external_id)
+    held = ask("sync", "atelier", "--nightly")["stages"]
+    assert points_of(ask) == before
+    waiting = ask("removals", "atelier")["waiting"]
+    assert len(waiting) >= 15
+    assert {str(one) for one in doomed} <= {one["external_id"] for one in waiting}
+    assert "removed" not in held["products"]
+    assert "approved" in ask("removals", "atelier", "--approve", "3", code=1)
+    ask("removals", "atelier", "--approve", str(len(waiting)), "--reason", "season is over")
+    ask("sync", "atelier", "--nightly")
+    assert ask("removals", "atelier")["waiting"] == []
+    assert points_of(ask) < before
+
+
+def test_the_archive_explains_every_row_and_nothing_differs(ask: Ask) -> None:
+    (replayed,) = ask("archive", "replay", "--store", "atelier")["stores"]
+    assert replayed["report"]["written"] == replayed["report"]["dropped"] == 0
+    assert replayed["report"]["rows"] > 0
+    pruned = ask("archive", "prune")["stores"]
+    assert all(one["report"]["removed"] == 0 for one in pruned)
+    (compared,) = ask("reconcile", "atelier")["stores"]
+    assert compared["repaired"] is None
+    ask("files", "prune")
+
+
+def test_a_store_taken_out_of_the_file_is_emptied_by_its_number(
+    ask: Ask, deployment: Deployment
+) -> None:
+    held = points_of(ask)
+    path = deployment.folder / "stores.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["stores"] = [one for one in document["stores"] if one["id"] != "atelier"]
+    path.write_text(yaml.safe_dump(document))
+    assert str(held) in ask("stores", "empty", "atelier", "--points", str(held + 1), code=1)
+    report = ask("stores", "empty", "atelier", "--points", str(held), "--reason", "closed")
+    assert report["points"] == held
+    assert report["rows"]["products"] > 0
+    assert not (deployment.folder / "archive" / "atelier").exists()
+    again = ask("stores", "empty", "atelier", "--points", "0")
+    assert again["points"] == 0
