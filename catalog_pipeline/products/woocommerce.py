@@ -98,6 +98,9 @@ class WooCommerceSource:
             try:
                 value = self._client.get(path, expect=dict).data.get(field)
             except StoreRefusedError as error:
+                if error.facts.status == 401:
+                    # The key itself is refused; what its user may read is not the question yet.
+                    raise
                 refusals.append(str(error))
                 continue
             if isinstance(value, str) and _CURRENCY.fullmatch(value):
