@@ -42,7 +42,7 @@ BENCHMARKS: Final = {
         "first sync of 500 products, against loading the model and embedding their pictures",
     ),
     "upsert": _Benchmark(
-        "upserting", 5, "product rows: SQLite against executemany, PostgreSQL against plain COPY"
+        "upserting", 9, "product rows: SQLite against executemany, PostgreSQL against plain COPY"
     ),
     "load": _Benchmark(
         "loading", 5, "20,000 points into Qdrant Edge, against building and handing them over"

@@ -29,12 +29,15 @@ class FreshRun:
 
     Attributes:
         seconds: from its start to its end, imports included.
+        cpu_seconds: that it and its descendants spent; unlike `seconds` it hardly suffers from what
+            else runs on the machine, and it leaves out all waiting.
         found: the JSON object that it printed last.
         memory: every 0.1 s the time in Unix seconds, the resident bytes of the process, and those
             of its family: itself and all its descendants, where what they share counts for each.
     """
 
     seconds: float
+    cpu_seconds: float
     found: dict[str, Any]
     memory: list[tuple[float, int, int]]
 
@@ -95,14 +98,17 @@ def in_fresh_process(
             errors.seek(0)
             raise RuntimeError(f"{function} failed:\n{errors.read()[-4000:]}")
         output.seek(0)
-        return FreshRun(seconds, json.loads(output.read().splitlines()[-1]), watch.samples)
+        found = json.loads(output.read().splitlines()[-1])
+        return FreshRun(seconds, sum(watch.cpu_seconds.values()), found, watch.samples)
 
 
 class _Watch:
-    """Samples the memory of a process and its descendants until the block ends."""
+    """Samples what a process and its descendants use until the block ends."""
 
     def __init__(self, pid: int) -> None:
         self.samples: list[tuple[float, int, int]] = []
+        # By process; the last sample of each, so what it spends after that is lost.
+        self.cpu_seconds: dict[psutil.Process, float] = {}
         self._root = psutil.Process(pid)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -121,13 +127,17 @@ class _Watch:
                 descendants = self._root.children(recursive=True)
             except psutil.NoSuchProcess:
                 return
-            own = _resident(self._root)
-            family = own + sum(map(_resident, descendants))
+            own = self._used(self._root)
+            family = own + sum(map(self._used, descendants))
             self.samples.append((time.time(), own, family))
 
-
-def _resident(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.NoSuchProcess:
-        return 0
+    def _used(self, process: psutil.Process) -> int:
+        """The resident bytes of a process, its seconds noted."""
+        try:
+            with process.oneshot():
+                spent = process.cpu_times()
+                resident = int(process.memory_info().rss)
+        except psutil.NoSuchProcess:
+            return 0
+        self.cpu_seconds[process] = spent.user + spent.system
+        return resident

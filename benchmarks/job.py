@@ -40,11 +40,11 @@ def _run(defs: dg.Definitions, store_id: str) -> None:
             partition_key=store_id,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
-        counts = {
+        told = {
             event.materialization.asset_key.to_user_string(): {
                 name: value.value
                 for name, value in event.materialization.metadata.items()
-                if isinstance(value, dg.IntMetadataValue)
+                if isinstance(value, dg.IntMetadataValue | dg.FloatMetadataValue)
             }
             for event in result.get_asset_materialization_events()
         }
@@ -54,7 +54,7 @@ def _run(defs: dg.Definitions, store_id: str) -> None:
         for step in steps
         if step.start_time is not None and step.end_time is not None
     }
-    print(json.dumps({"counts": counts, "spans": spans}))
+    print(json.dumps({"told": told, "spans": spans}))
 
 
 def stage_seconds(spans: dict[str, tuple[float, float]]) -> dict[str, float]:

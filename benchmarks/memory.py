@@ -40,7 +40,7 @@ def run(_repeats: int, *, quick: bool) -> dict[str, Any]:
                 found[products] = in_fresh_process(
                     "benchmarks.job:sync_without_model", STORE, environment=environment
                 )
-            loaded = found[products].found["counts"]["qdrant_points"]["points"]
+            loaded = found[products].found["told"]["qdrant_points"]["points"]
             if loaded != products:
                 raise RuntimeError(f"{loaded} points instead of {products}")
     before = [_peak_before_embedding(found[products]) for products in sizes]

@@ -115,9 +115,12 @@ def run(repeats: int, *, quick: bool) -> dict[str, Any]:
         "products": products,
         "seconds": round(seconds, 1),
         "limit_seconds": round(limit_seconds, 1),
+        "cpu_seconds": round(statistics.median(one.cpu_seconds for one in ours), 1),
+        "limit_cpu_seconds": round(statistics.median(one.cpu_seconds for one in limit), 1),
         "products_per_second": round(products / seconds, 2),
         "limit_pictures_per_second": round(products / limit_seconds, 2),
         "stage_seconds": stage_seconds(ours[-1].found["spans"]),
+        "model_load_seconds": ours[-1].found["told"]["image_embeddings"]["load_seconds"],
         "limit_stage_seconds": limit[-1].found["stage_seconds"],
         "ratio": round(ratio, 3),
         "least_ratio": LEAST_RATIO,
@@ -127,7 +130,7 @@ def run(repeats: int, *, quick: bool) -> dict[str, Any]:
 
 def _same_work(ours: FreshRun, limit: FreshRun, products: int) -> None:
     """A picture that the gate refuses would be work that only the limit does."""
-    loaded = ours.found["counts"]["qdrant_points"]["points"]
+    loaded = ours.found["told"]["qdrant_points"]["points"]
     embedded = limit.found["embedded"]
     if not loaded == embedded == products:
         raise RuntimeError(f"{loaded} points and {embedded} vectors instead of {products}")

@@ -22,8 +22,8 @@ from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.schema import products
 
-ROWS: Final = 40_000
-ROWS_QUICK: Final = 4_000
+ROWS: Final = 20_000
+ROWS_QUICK: Final = 2_000
 BATCH: Final = 1_000
 LEAST_RATIO: Final = 0.65
 NAMES: Final = [column.name for column in products.columns]
