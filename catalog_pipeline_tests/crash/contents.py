@@ -136,9 +136,7 @@ def contents_of(environ: Mapping[str, str]) -> Contents:
         tables=tables,
         vectors=_vectors(files, [place for place in places if place.image_sha256 in shown]),
         payloads={point.point_id: point.payload or {} for point in found},
-        point_vectors={
-            point.point_id: point.vector for point in found if point.vector is not None
-        },
+        point_vectors={point.point_id: point.vector for point in found if point.vector is not None},
     )
 
 
@@ -146,7 +144,7 @@ def _vectors(files: DataFolder, places: Iterable[Any]) -> dict[str, Vectors]:
     by_part: dict[str, list[Any]] = {}
     for place in places:
         by_part.setdefault(place.part, []).append(place)
-    found = {}
+    found: dict[str, Vectors] = {}
     for part, those in by_part.items():
         shas, vectors = read_vectors(files, part, [place.row for place in those])
         assert shas == [place.image_sha256 for place in those], part
