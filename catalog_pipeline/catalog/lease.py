@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 import psutil
 from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import DBAPIError
 
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.schema import leases
@@ -139,8 +140,8 @@ def _give_back(lease: StoreLease) -> None:
                 .where(leases.c.store_id == lease.store_id, leases.c.epoch == lease.epoch)
                 .values(owner=None)
             )
-    except ServiceUnavailableError:
-        # It expires by itself; the error that matters is the one already on its way.
+    except (ServiceUnavailableError, DBAPIError):
+        # It ends with this process; the error that matters is the one already on its way.
         return
 
 
@@ -150,7 +151,8 @@ def _renew(lease: StoreLease, stop: threading.Event) -> None:
             lease.check()
         except LeaseLostError:
             return
-        except ServiceUnavailableError:
+        except (ServiceUnavailableError, DBAPIError):
+            # Also a full disk, which may have room again before the lease expires.
             continue
 
 
@@ -170,7 +172,11 @@ def _is_alive(owner: str, run: str, heartbeat_at: datetime, now: datetime) -> bo
         return False
     if host == socket.gethostname():
         try:
-            return f"{psutil.Process(int(pid)).create_time():.2f}" == started
+            process = psutil.Process(int(pid))
+            if process.status() == psutil.STATUS_ZOMBIE:
+                # Dead, and nobody asked for its status; in a container perhaps nobody ever will.
+                return False
+            return f"{process.create_time():.2f}" == started
         except psutil.NoSuchProcess:
             return False
     return now - heartbeat_at < EXPIRES_AFTER

@@ -67,6 +67,9 @@ def _is_running(owner: str) -> bool:
     if host != socket.gethostname():
         return True
     try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" == started
+        process = psutil.Process(int(pid))
+        return (
+            process.status() != psutil.STATUS_ZOMBIE and f"{process.create_time():.2f}" == started
+        )
     except psutil.NoSuchProcess:
         return False

@@ -1,4 +1,7 @@
-"""Writing a store's wanted points: Qdrant first, the record of it after Qdrant acknowledged."""
+"""Writing a store's wanted points: Qdrant first, the record of it after Qdrant acknowledged.
+
+The record of what is overwritten goes before Qdrant is asked.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
+from sqlalchemy import update
 
 from catalog_pipeline.catalog import bulk
 from catalog_pipeline.catalog.identity import digest
@@ -66,7 +70,7 @@ class LoadCounts:
 
 @dataclass(frozen=True, slots=True)
 class OwedPoint:
-    """A point to write; without `part` only its payload."""
+    """A point to write; without `part` only its payload. `is_recorded`: over one of the same id."""
 
     point_id: UUID
     product_id: UUID
@@ -76,6 +80,7 @@ class OwedPoint:
     payload_hash: str
     part: str | None
     row: int
+    is_recorded: bool
 
 
 def load_wanted(
@@ -155,6 +160,7 @@ def owed_points(
             payload_hash=payload_hash,
             part=part,
             row=position,
+            is_recorded=row.loaded_sha256 is not None,
         )
 
 
@@ -174,14 +180,14 @@ def _write(
     with index.session(spec.name) as opened:
         for start in range(0, len(whole), BATCH):
             end = start + BATCH
-            lease.check()
+            _retract(lease, spec.name, whole[start:end])
             opened.upsert(
                 [owed.point_id for owed in whole[start:end]],
                 vectors[start:end],
                 [owed.payload for owed in whole[start:end]],
             )
         for batch in chunks(refreshed, BATCH):
-            lease.check()
+            _retract(lease, spec.name, batch)
             absent.update(
                 opened.overwrite_payloads(
                     [owed.point_id for owed in batch], [owed.payload for owed in batch]
@@ -208,6 +214,25 @@ def _write(
     counts.upserted += len(whole)
     counts.payload_refreshed += len(refreshed) - len(absent)
     counts.lost += len(absent)
+
+
+def _retract(lease: StoreLease, collection: str, batch: Sequence[OwedPoint]) -> None:
+    """Let no record vouch for what is about to be overwritten.
+
+    If we die between Qdrant and the record, and what was to be written is taken back meanwhile, the
+    old record would say that all is as it should be. A point without a record is found by the
+    collection's count, and an empty hash is no payload's.
+    """
+    whole = [owed.point_id for owed in batch if owed.is_recorded and owed.part is not None]
+    payloads = [owed.point_id for owed in batch if owed.part is None]
+    with lease.write() as connection:
+        forget_points(connection, collection, whole)
+        if payloads:
+            connection.execute(
+                update(points)
+                .where(points.c.collection == collection, points.c.point_id.in_(payloads))
+                .values(payload_hash="")
+            )
 
 
 def _vectors(files: DataFolder, owed: Sequence[OwedPoint], dimensions: int) -> Vectors:

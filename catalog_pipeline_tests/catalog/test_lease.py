@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import select, update
 
@@ -91,9 +92,12 @@ def test_a_killed_writer_of_this_machine_frees_the_store_at_once(
     finally:
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
-        process.join()
+    # Whether or not its parent has taken note of its death.
+    while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
     with hold_store(database, "atelier", "next") as lease:
         lease.check()
+    process.join()
 
 
 def test_a_silent_writer_of_another_machine_loses_its_lease(any_database: Database) -> None:

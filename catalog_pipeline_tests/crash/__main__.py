@@ -1,4 +1,4 @@
-"""`python -m catalog_pipeline_tests.crash`: many kills, a line for each; exit code 1 on any loss."""
+"""`python -m catalog_pipeline_tests.crash`: many kills, a line for each; exit code 1 on a loss."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from catalog_pipeline_tests.crash.harness import Outcome, world
+from catalog_pipeline_tests.crash.servers import kill_servers
 
 
 def main() -> int:
@@ -17,17 +18,19 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50, help="how many syncs to kill")
     parser.add_argument("--seed", type=int, default=1, help="decides edits and moments")
     parser.add_argument("--most-seconds", type=float, default=3600, help="begin no kill after this")
+    parser.add_argument(
+        "--servers", action="store_true", help="kill Dagster's code servers and daemon instead"
+    )
     asked = parser.parse_args()
+    if asked.servers:
+        with tempfile.TemporaryDirectory(prefix="catalog-crash-") as folder:
+            problems = kill_servers(Path(folder))
+        print("code servers and daemon killed:", "; ".join(problems) or "equal")
+        return 1 if problems else 0
     began = time.monotonic()
     kills = rounds = 0
     failed: list[Outcome] = []
-    with (
-        tempfile.TemporaryDirectory(prefix="catalog-crash-", delete=True)
-        if False
-        else __import__("contextlib").nullcontext(
-            tempfile.mkdtemp(prefix="catalog-crash-")
-        ) as folder
-    ):
+    with tempfile.TemporaryDirectory(prefix="catalog-crash-") as folder:
         with world(Path(folder), asked.seed) as made:
             stores = list(made.deployment.stores.stores)
             while kills < asked.kills and time.monotonic() - began < asked.most_seconds:

@@ -144,7 +144,7 @@ def _vectors(files: DataFolder, places: Iterable[Any]) -> dict[str, Vectors]:
     by_part: dict[str, list[Any]] = {}
     for place in places:
         by_part.setdefault(place.part, []).append(place)
-    found = {}
+    found: dict[str, Vectors] = {}
     for part, those in by_part.items():
         shas, vectors = read_vectors(files, part, [place.row for place in those])
         assert shas == [place.image_sha256 for place in those], part

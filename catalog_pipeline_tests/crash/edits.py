@@ -24,25 +24,29 @@ class Assistant:
         self._random = random
         self._undo: list[tuple[str, Callable[[], object]]] = []
 
+    def begin(self) -> None:
+        """Forget how to take back what was done so far."""
+        self._undo.clear()
+
     def edit(self) -> list[str]:
         """Make a few edits; what was done, in words."""
-        self._undo.clear()
+        self.begin()
         kinds = [
-            self._reprice,
-            self._reprice,
-            self._retitle,
-            self._redraw,
-            self._redraw,
-            self._withdraw,
-            self._trash,
-            self._delete,
-            self._add,
+            self.reprice,
+            self.reprice,
+            self.retitle,
+            self.redraw,
+            self.redraw,
+            self.withdraw,
+            self.trash,
+            self.delete,
+            self.add,
         ]
         number = self._random.randint(1, _MOST_EDITS)
         return [self._random.choice(kinds)() for _ in range(number)]
 
     def take_back(self) -> list[str]:
-        """Undo the last edits, as far as they can be."""
+        """Undo the edits since the last `begin`, as far as they can be."""
         undone = []
         while self._undo:
             what, undo = self._undo.pop()
@@ -57,20 +61,23 @@ class Assistant:
         self._undo.append((what, undo))
         return what
 
-    def _reprice(self) -> str:
-        product = self._some()
+    def reprice(self, product: int | None = None) -> str:
+        """Change a price."""
+        product = product or self._some()
         before = self._store.product(product)["regular_price"]
         self._store.edit(product, regular_price=f"{self._random.randint(10, 500)}.00")
         return self._did("price", lambda: self._store.edit(product, regular_price=before))
 
-    def _retitle(self) -> str:
-        product = self._some()
+    def retitle(self, product: int | None = None) -> str:
+        """Change a title."""
+        product = product or self._some()
         before = self._store.product(product)["name"]
         self._store.edit(product, name=f"Title {self._random.randint(1, 10**6)}")
         return self._did("title", lambda: self._store.edit(product, name=before))
 
-    def _redraw(self) -> str:
-        product = self._some()
+    def redraw(self, product: int | None = None) -> str:
+        """Give a product another picture."""
+        product = product or self._some()
         pictures = self._store.spec(product).images
         self._store.change_picture(product)
         if not pictures:
@@ -78,22 +85,26 @@ class Assistant:
         media = pictures[0].media
         return self._did("picture", lambda: self._store.change_picture(product, media))
 
-    def _withdraw(self) -> str:
-        product = self._some()
+    def withdraw(self, product: int | None = None) -> str:
+        """Make a product a draft."""
+        product = product or self._some()
         self._store.edit(product, status="draft")
         return self._did("draft", lambda: self._store.edit(product, status="publish"))
 
-    def _trash(self) -> str:
-        product = self._some()
+    def trash(self, product: int | None = None) -> str:
+        """Put a product into the trash."""
+        product = product or self._some()
         self._store.trash(product)
         return self._did("trash", lambda: self._store.restore(product))
 
-    def _delete(self) -> str:
+    def delete(self) -> str:
+        """Delete a product for good, unless few are left."""
         if len(self._store.product_ids("publish")) < _FEWEST_PRODUCTS:
-            return self._add()
+            return self.add()
         self._store.delete(self._some())
         return "deletion"
 
-    def _add(self) -> str:
+    def add(self) -> str:
+        """Add a product."""
         self._store.add(price=f"{self._random.randint(10, 500)}.00")
         return "new product"

@@ -37,7 +37,7 @@ POINT_SITES: tuple[Site, ...] = ("upsert", "refresh", "delete", "session")
 
 
 class Fault(BaseModel):
-    """The `number`-th write at `site` fails, before it is made or after; `lasting`: all later too."""
+    """Write `number` at `site` fails before or after it is made; `lasting`: and all later."""
 
     model_config = ConfigDict(frozen=True)
 

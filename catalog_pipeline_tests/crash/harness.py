@@ -76,6 +76,7 @@ class World:
     reference: Place
     disturbed: Place
     first_load: Sync
+    in_step: bool = True
     _assistants: dict[str, Assistant] = field(default_factory=dict)
     _places: int = 0
 
@@ -96,6 +97,7 @@ class World:
         kill_after: float | None = None,
     ) -> Sync:
         """One sync of a store in a deployment."""
+        self.in_step = False
         order = Order(
             store_id=store_id,
             walk=walk,
@@ -116,11 +118,34 @@ class World:
         self._places += 1
         self.disturbed = new_place(self.deployment, f"disturbed-{self._places}", environ)
 
+    def catch_up(self, *store_ids: str) -> Sync:
+        """Sync stores, or all, undisturbed in both deployments; the disturbed one's last sync."""
+        done = None
+        for store_id in store_ids or tuple(self.deployment.stores.stores):
+            self.sync_well(self.reference, store_id)
+            done = self.sync_well(self.disturbed, store_id)
+        assert done is not None
+        return done
+
     def problems(self) -> list[str]:
         """How the disturbed deployment differs from the other."""
         expected = contents_of(self.reference.environ)
         assert expected.payloads
-        return differences(expected, contents_of(self.disturbed.environ))
+        found = differences(expected, contents_of(self.disturbed.environ))
+        self.in_step = not found
+        return found
+
+    def loaded_products(self, store_id: str) -> list[int]:
+        """The store's ids of products that the reference has points of, in the store's order."""
+        tables = rows_of(self.reference.environ)
+        loaded = {row["product_id"] for row in tables["points"].values()}
+        ids = {
+            int(row["external_id"])
+            for row in tables["products"].values()
+            if row["store_id"] == store_id and row["product_id"] in loaded
+        }
+        published = self.deployment.stores.stores[store_id].product_ids("publish")
+        return [product for product in published if product in ids]
 
     def owed(self) -> dict[str, int]:
         """Rows of the disturbed deployment by table that are not yet as they will be."""

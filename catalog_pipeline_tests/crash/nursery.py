@@ -7,6 +7,7 @@ environment, on an instance on disk.
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import json
 import os
@@ -25,7 +26,9 @@ from pydantic import BaseModel, ConfigDict
 
 from catalog_pipeline_tests.crash.faults import Fault, Saboteur, sabotage
 
+_READY = "ready\n"
 _START_SECONDS = 90
+_PR_SET_PDEATHSIG = 1
 _SYNC_SECONDS = 90
 _TELL_SECONDS = 60
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -62,6 +65,10 @@ class Nursery:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
+    def wait_until_ready(self) -> None:
+        """Wait for the imports."""
+        assert self._line(_START_SECONDS) == _READY
+
     def sync(self, order: Order, *, kill_after: float | None = None) -> Sync:
         """Run one sync to its end, or to its death at the latest after `kill_after` seconds."""
         assert self._process.stdin is not None
@@ -70,7 +77,7 @@ class Nursery:
         began = time.monotonic()
         self._process.stdin.write(order.model_dump_json() + "\n")
         self._process.stdin.flush()
-        pid = int(self._line(_START_SECONDS))
+        pid = int(self._line(_SYNC_SECONDS))
         ready = self._is_ready(_SYNC_SECONDS if kill_after is None else kill_after)
         if not ready:
             os.kill(pid, signal.SIGKILL)
@@ -110,7 +117,8 @@ def nursery() -> Iterator[Nursery]:
     """Start the process; it ends with the block, or when its input does."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CATALOG_")}
     with subprocess.Popen(
-        [sys.executable, "-m", __name__],
+        # Without a main module, which each process that decodes pictures would import again.
+        [sys.executable, "-c", f"from {__name__} import serve; serve()"],
         cwd=Path(__file__).resolve().parents[2],
         env=environ,
         stdin=subprocess.PIPE,
@@ -118,26 +126,36 @@ def nursery() -> Iterator[Nursery]:
         text=True,
     ) as process:
         try:
-            yield Nursery(process)
+            started = Nursery(process)
+            started.wait_until_ready()
+            yield started
         finally:
             process.kill()
 
 
-def _serve() -> None:
+def serve() -> None:
+    """Fork a process for each order that comes in; ends with its input."""
     import alembic.config  # noqa: F401
     import open_clip  # noqa: F401
 
     import catalog_pipeline.definitions
     import catalog_pipeline.vectors.qdrant_edge  # noqa: F401
 
+    print(_READY, end="", flush=True)
     for line in sys.stdin:
         order = Order.model_validate_json(line)
         pid = os.fork()
         if pid == 0:
+            _end_with_parent()
             _child(order)
         print(pid, flush=True)
         _, status = os.waitpid(pid, 0)
         print(status, flush=True)
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _child(order: Order) -> None:
@@ -152,7 +170,7 @@ def _child(order: Order) -> None:
         os.environ.update(order.environ)
         _sync(order)
         status = 0
-    except BaseException:
+    except BaseException:  # noqa: BLE001
         import traceback
 
         traceback.print_exc()
@@ -198,7 +216,3 @@ def _sync(order: Order) -> None:
         "error": "\n".join(failures)[:4000],
     }
     (order.folder / "result.json").write_text(json.dumps(result))
-
-
-if __name__ == "__main__":
-    _serve()
