@@ -20,7 +20,7 @@ def edit(made: World) -> None:
     assistant.add()
     loaded = made.loaded_products(STORE)
     for change, product in zip(
-        (assistant.redraw, assistant.reprice, assistant.withdraw), loaded, strict=False
+        (assistant.redraw, assistant.retitle, assistant.withdraw), loaded, strict=False
     ):
         change(product)
 
