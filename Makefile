@@ -17,7 +17,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo dev lint validate unit test clean
+.PHONY: help install demo dev lint validate unit test crash clean
 
 help:
 	@sed -n '2,4s/^# *//p' Makefile
@@ -75,6 +75,11 @@ unit: $(INSTALLED)
 	@echo "pytest"; $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist loadfile
 
 test: lint validate unit
+
+# Kills, full disks, lost connections and a refusing Qdrant, at every kind of write.
+crash: $(INSTALLED)
+	@CATALOG_TESTS_CRASH=1 $(BIN)/python -m pytest --quiet catalog_pipeline_tests/crash
+	@$(BIN)/python -m catalog_pipeline_tests.crash --kills 50 --seed 1
 
 clean:
 	rm -rf .venv .catalog build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -118,7 +118,8 @@ def decide_on_gone(
 ) -> Removals:
     """Remove the products that a complete walk did not find, or let all of them wait.
 
-    Products that a rule leaves out are in nobody's search: they go along and are not counted.
+    Products that a rule leaves out are in nobody's search: they go in any case, uncounted, and
+    with the walk that missed them, whenever the others may follow.
 
     Args:
         connection: in the walk's last transaction.
@@ -138,6 +139,7 @@ def decide_on_gone(
     if decision.allowed if precedent is None else precedent:
         _remove(connection, gone, walk_id)
         return Removals(removed=counted, limit=decision.limit)
+    _remove(connection, (one for one in gone if not one.is_live), walk_id)
     upsert(
         connection,
         removal_waits,

@@ -61,8 +61,8 @@ def some_product(deployment: Deployment, synced: dict[str, Any], ask: Ask) -> st
     pytest.fail("no product of the store has a point")
 
 
-def points_of(ask: Ask) -> int:
-    (store, _) = ask("status")["stores"]
+def points_of(ask: Ask, store_id: str) -> int:
+    (store,) = (one for one in ask("status")["stores"] if one["store_id"] == store_id)
     return int(store["points"])
 
 
@@ -75,7 +75,7 @@ def test_a_product_is_explained_by_its_id(ask: Ask, some_product: str) -> None:
 def test_hiding_a_product_takes_its_point_and_withdrawing_brings_it_back(
     ask: Ask, some_product: str, deployment: Deployment
 ) -> None:
-    before = points_of(ask)
+    before = points_of(ask, "atelier")
     CliRunner().invoke(
         main,
         ["override", f"atelier:{some_product}", "--hide", "--reason", "recalled"],
@@ -86,7 +86,7 @@ def test_hiding_a_product_takes_its_point_and_withdrawing_brings_it_back(
     assert override["action"] == "hide"
     assert override["reason"] == "recalled"
     ask("sync", "atelier")
-    assert points_of(ask) == before - 1
+    assert points_of(ask, "atelier") == before - 1
     CliRunner().invoke(
         main,
         ["override", f"atelier:{some_product}", "--withdraw", "--reason", "fixed"],
@@ -94,7 +94,7 @@ def test_hiding_a_product_takes_its_point_and_withdrawing_brings_it_back(
         catch_exceptions=False,
     )
     ask("sync", "atelier")
-    assert points_of(ask) == before
+    assert points_of(ask, "atelier") == before
 
 
 @pytest.mark.parametrize(
@@ -130,48 +130,57 @@ def test_one_product_is_redone_through_all_stages(
     assert stages["qdrant_points"]["upserted"] == 1
 
 
-def test_many_removals_wait_for_their_number(ask: Ask, deployment: Deployment) -> None:
-    shop = deployment.stores.stores["atelier"]
-    before = points_of(ask)
+@pytest.mark.timeout(180)
+def test_a_store_thins_out_and_ends(ask: Ask, deployment: Deployment) -> None:
+    ask("sync", "nordhavn")
+    many_removals_wait_for_their_number(ask, deployment)
+    the_archive_explains_every_row_and_nothing_differs(ask)
+    a_store_taken_out_of_the_file_is_emptied_by_its_number(ask, deployment)
+
+
+def many_removals_wait_for_their_number(ask: Ask, deployment: Deployment) -> None:
+    shop = deployment.stores.stores["nordhavn"]
+    before = points_of(ask, "nordhavn")
     doomed = shop.product_ids("publish")[:15]
     for external_id in doomed:
         shop.delete(external_id)
-    held = ask("sync", "atelier", "--nightly")["stages"]
-    assert points_of(ask) == before
-    waiting = ask("removals", "atelier")["waiting"]
-    assert len(waiting) >= 15
-    assert {str(one) for one in doomed} <= {one["external_id"] for one in waiting}
+    held = ask("sync", "nordhavn", "--nightly")["stages"]
+    assert points_of(ask, "nordhavn") == before
+    waiting = ask("removals", "nordhavn")["waiting"]
+    # One or another of them may never have been a valid row.
+    assert len(waiting) > 10
+    assert {one["external_id"] for one in waiting} <= {str(one) for one in doomed}
     assert "removed" not in held["products"]
-    assert "approved" in ask("removals", "atelier", "--approve", "3", code=1)
-    ask("removals", "atelier", "--approve", str(len(waiting)), "--reason", "season is over")
-    ask("sync", "atelier", "--nightly")
-    assert ask("removals", "atelier")["waiting"] == []
-    assert points_of(ask) < before
+    assert "approved" in ask("removals", "nordhavn", "--approve", "3", code=1)
+    ask("removals", "nordhavn", "--approve", str(len(waiting)), "--reason", "season is over")
+    ask("sync", "nordhavn", "--nightly")
+    assert ask("removals", "nordhavn")["waiting"] == []
+    assert points_of(ask, "nordhavn") < before
 
 
-def test_the_archive_explains_every_row_and_nothing_differs(ask: Ask) -> None:
-    (replayed,) = ask("archive", "replay", "--store", "atelier")["stores"]
+def the_archive_explains_every_row_and_nothing_differs(ask: Ask) -> None:
+    (replayed,) = ask("archive", "replay", "--store", "nordhavn")["stores"]
     assert replayed["report"]["written"] == replayed["report"]["dropped"] == 0
     assert replayed["report"]["rows"] > 0
     pruned = ask("archive", "prune")["stores"]
     assert all(one["report"]["removed"] == 0 for one in pruned)
-    (compared,) = ask("reconcile", "atelier")["stores"]
+    (compared,) = ask("reconcile", "nordhavn")["stores"]
     assert compared["repaired"] is None
     ask("files", "prune")
 
 
-def test_a_store_taken_out_of_the_file_is_emptied_by_its_number(
+def a_store_taken_out_of_the_file_is_emptied_by_its_number(
     ask: Ask, deployment: Deployment
 ) -> None:
-    held = points_of(ask)
+    held = points_of(ask, "nordhavn")
     path = deployment.folder / "stores.yaml"
     document = yaml.safe_load(path.read_text())
-    document["stores"] = [one for one in document["stores"] if one["id"] != "atelier"]
+    document["stores"] = [one for one in document["stores"] if one["id"] != "nordhavn"]
     path.write_text(yaml.safe_dump(document))
-    assert str(held) in ask("stores", "empty", "atelier", "--points", str(held + 1), code=1)
-    report = ask("stores", "empty", "atelier", "--points", str(held), "--reason", "closed")
+    assert str(held) in ask("stores", "empty", "nordhavn", "--points", str(held + 1), code=1)
+    report = ask("stores", "empty", "nordhavn", "--points", str(held), "--reason", "closed")
     assert report["points"] == held
     assert report["rows"]["products"] > 0
-    assert not (deployment.folder / "archive" / "atelier").exists()
-    again = ask("stores", "empty", "atelier", "--points", "0")
+    assert not (deployment.folder / "archive" / "nordhavn").exists()
+    again = ask("stores", "empty", "nordhavn", "--points", "0")
     assert again["points"] == 0
