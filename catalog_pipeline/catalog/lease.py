@@ -7,20 +7,18 @@ transaction touches the lease's row first, so a holder that lost it cannot commi
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-import psutil
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DBAPIError
 
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.schema import leases
 from catalog_pipeline.errors import PermanentError, ServiceUnavailableError
+from catalog_pipeline.processes import is_running, this_process
 
 HEARTBEAT_SECONDS = 10.0
 EXPIRES_AFTER = timedelta(seconds=90)
@@ -157,8 +155,7 @@ def _renew(lease: StoreLease, stop: threading.Event) -> None:
 
 
 def _owner(run: str) -> str:
-    started = psutil.Process().create_time()
-    return f"{socket.gethostname()}|{os.getpid()}|{started:.2f}|{run}"
+    return f"{this_process()}|{run}"
 
 
 def _described(owner: str) -> str:
@@ -167,16 +164,8 @@ def _described(owner: str) -> str:
 
 
 def _is_alive(owner: str, run: str, heartbeat_at: datetime, now: datetime) -> bool:
-    host, pid, started, holder = owner.split("|", 3)
+    *process, holder = owner.split("|", 3)
     if holder == run:
         return False
-    if host == socket.gethostname():
-        try:
-            process = psutil.Process(int(pid))
-            if process.status() == psutil.STATUS_ZOMBIE:
-                # Dead, and nobody asked for its status; in a container perhaps nobody ever will.
-                return False
-            return f"{process.create_time():.2f}" == started
-        except psutil.NoSuchProcess:
-            return False
-    return now - heartbeat_at < EXPIRES_AFTER
+    running = is_running("|".join(process))
+    return now - heartbeat_at < EXPIRES_AFTER if running is None else running

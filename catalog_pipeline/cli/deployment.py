@@ -6,10 +6,12 @@ import difflib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 import click
 
 from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.identity import product_id
 from catalog_pipeline.errors import ConfigurationError
 from catalog_pipeline.settings import Settings
 from catalog_pipeline.stores import StoreConfig
@@ -49,6 +51,23 @@ def pick_store(stores: StoresFile, store_id: str) -> StoreConfig:
     close = difflib.get_close_matches(store_id, stores.stores, n=1)
     hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(stores.stores))}"
     raise ConfigurationError(f"store {store_id!r} is not in {stores.path}; {hint}")
+
+
+def named_product(name: str, parameter: str) -> UUID:
+    """A product's id, given as such or as STORE:EXTERNAL_ID.
+
+    Raises:
+        click.BadParameter: it is neither; `parameter` is what the message calls it.
+    """
+    store, separator, external_id = name.partition(":")
+    if separator and store and external_id:
+        return product_id(store, external_id)
+    try:
+        return UUID(name)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{name!r} is neither a product's id nor STORE:EXTERNAL_ID", param_hint=parameter
+        ) from error
 
 
 def use_dagster_home(settings: Settings) -> None:

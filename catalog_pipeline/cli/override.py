@@ -5,11 +5,9 @@ from __future__ import annotations
 import getpass
 import re
 from datetime import UTC, datetime
-from uuid import UUID
 
 import click
 
-from catalog_pipeline.catalog.identity import product_id
 from catalog_pipeline.catalog.overrides import (
     Decision,
     all_overrides,
@@ -18,7 +16,7 @@ from catalog_pipeline.catalog.overrides import (
     use_image,
     withdraw,
 )
-from catalog_pipeline.cli.deployment import as_json, open_database
+from catalog_pipeline.cli.deployment import as_json, named_product, open_database
 from catalog_pipeline.cli.output import print_json, table, terminal
 from catalog_pipeline.settings import load_settings
 
@@ -76,30 +74,21 @@ def override(
     with open_database(settings) as database:
         if ended:
             withdrawn = withdraw(
-                database, target if picture else _product(target), who=who, reason=reason
+                database,
+                target if picture else named_product(target, "TARGET"),
+                who=who,
+                reason=reason,
             )
             click.echo(f"{len(withdrawn)} ended.")
             return
         decision = Decision(who, reason, until.replace(tzinfo=UTC) if until else None)
         if hide:
-            hide_product(database, _product(target), decision)
+            hide_product(database, named_product(target, "TARGET"), decision)
         elif image is not None:
-            use_image(database, _product(target), image, decision)
+            use_image(database, named_product(target, "TARGET"), image, decision)
         else:
             judge_image(database, target, decision, accepted=accept)
     click.echo("Recorded; the next sync of the store carries it out.")
-
-
-def _product(name: str) -> UUID:
-    store, separator, external_id = name.partition(":")
-    if separator and store and external_id:
-        return product_id(store, external_id)
-    try:
-        return UUID(name)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{name!r} is neither a product's id nor STORE:EXTERNAL_ID", param_hint="TARGET"
-        ) from error
 
 
 def _list(as_json: bool) -> None:

@@ -20,9 +20,10 @@ import dagster as dg
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 from catalog_pipeline.defs.partitions import STORES
-from catalog_pipeline.defs.runs import EXECUTED_BY, end_dead_runs, this_process
+from catalog_pipeline.defs.runs import EXECUTED_BY, end_dead_runs
 from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.instance import ensure_workspace
+from catalog_pipeline.processes import this_process
 
 JOB = "sync_store"
 Watch = Callable[[str, threading.Event], None]

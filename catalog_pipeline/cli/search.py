@@ -8,8 +8,7 @@ from uuid import UUID
 
 import click
 
-from catalog_pipeline.catalog.identity import product_id
-from catalog_pipeline.cli.deployment import as_json
+from catalog_pipeline.cli.deployment import as_json, named_product
 from catalog_pipeline.cli.output import print_json, table, terminal
 from catalog_pipeline.embeddings.encode import Embedder
 from catalog_pipeline.search import MAX_LIMIT, Hit
@@ -48,7 +47,7 @@ def search(
     """
     if (image is None) == (product is None):
         raise click.UsageError("give one of --image and --product")
-    query = image if image is not None else _product(str(product))
+    query = image if image is not None else named_product(str(product), "--product")
     hits = run_search(
         load_settings(),
         query,
@@ -96,18 +95,6 @@ def show(hits: list[Hit]) -> None:
     ]
     columns = ["score", "store", "id", "title", "price", "page"]
     terminal().print(table(columns, rows, numbers=["score", "price"]))
-
-
-def _product(name: str) -> UUID:
-    store, separator, external_id = name.partition(":")
-    if separator and store and external_id:
-        return product_id(store, external_id)
-    try:
-        return UUID(name)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{name!r} is neither a product's id nor STORE:EXTERNAL_ID", param_hint="--product"
-        ) from error
 
 
 def _price(payload: Any) -> str | None:

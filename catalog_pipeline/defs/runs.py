@@ -3,13 +3,12 @@
 Starting runs does not belong here, nor what they did (`run_records.py`).
 """
 
-import os
-import socket
 from collections.abc import Iterable
 from datetime import datetime
 
-import psutil
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+
+from catalog_pipeline.processes import is_running
 
 # Names the process that executes a run by itself, so that its death can be noticed.
 EXECUTED_BY = "catalog/executed_by"
@@ -45,7 +44,7 @@ def end_dead_runs(instance: DagsterInstance) -> list[str]:
     ended = []
     for run in instance.get_runs(RunsFilter(statuses=EXECUTING)):
         owner = run.tags.get(EXECUTED_BY)
-        if owner is None or _is_running(owner):
+        if owner is None or is_running(owner) is not False:
             continue
         instance.report_run_failed(run, message="The command line that executed this run is gone.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
@@ -53,23 +52,5 @@ def end_dead_runs(instance: DagsterInstance) -> list[str]:
     return ended
 
 
-def this_process() -> str:
-    """The value of `EXECUTED_BY` for runs that this process executes."""
-    return f"{socket.gethostname()}|{os.getpid()}|{psutil.Process().create_time():.2f}"
-
-
 def _stores(found: Iterable[str | None]) -> set[str]:
     return {store for store in found if store is not None}
-
-
-def _is_running(owner: str) -> bool:
-    host, pid, started = owner.split("|", 2)
-    if host != socket.gethostname():
-        return True
-    try:
-        process = psutil.Process(int(pid))
-        return (
-            process.status() != psutil.STATUS_ZOMBIE and f"{process.create_time():.2f}" == started
-        )
-    except psutil.NoSuchProcess:
-        return False

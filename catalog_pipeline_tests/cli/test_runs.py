@@ -52,6 +52,19 @@ def test_runs_of_dead_command_lines_are_marked_failed(instance: DagsterInstance)
     assert end_dead_runs(instance) == []
 
 
+def test_a_process_that_nobody_buried_is_dead(instance: DagsterInstance) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    process = psutil.Process(child.pid)
+    owner = f"{socket.gethostname()}|{child.pid}|{process.create_time():.2f}"
+    run_id = started(instance, owner)
+    assert end_dead_runs(instance) == []
+    process.kill()
+    while process.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert end_dead_runs(instance) == [run_id]
+    child.wait()
+
+
 def test_runs_of_the_living_of_others_and_of_the_daemon_are_left_alone(
     instance: DagsterInstance,
 ) -> None:

@@ -16,8 +16,9 @@ from catalog_pipeline.catalog.syncs import Sync, failures_in_a_row, last_syncs
 from catalog_pipeline.defs import run_records
 from catalog_pipeline.defs.partitions import STORES
 from catalog_pipeline.defs.run_records import settle, sync_links
-from catalog_pipeline.defs.runs import EXECUTED_BY, this_process
+from catalog_pipeline.defs.runs import EXECUTED_BY
 from catalog_pipeline.defs.sensors import poll_stores, record_runs
+from catalog_pipeline.processes import this_process
 from catalog_pipeline_tests.defs.automation.shops import Shops
 
 
@@ -64,7 +65,7 @@ def test_a_failed_run_is_recorded_with_its_reason(
 
 
 def test_a_killed_command_line_ends_as_a_failed_record(shops: Shops) -> None:
-    script = "from catalog_pipeline.defs.runs import this_process; print(this_process())"
+    script = "from catalog_pipeline.processes import this_process; print(this_process())"
     dead = subprocess.run(
         [sys.executable, "-c", script],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
