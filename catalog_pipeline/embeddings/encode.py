@@ -24,7 +24,8 @@ from catalog_pipeline.embeddings.loading import Device, LoadedModel, Precision, 
 from catalog_pipeline.embeddings.model import ModelSpec, resolve_model
 from catalog_pipeline.embeddings.problems import DeviceMemoryError
 from catalog_pipeline.errors import PermanentError
-from catalog_pipeline.images.pictures import UnreadablePictureError, load_rgb
+from catalog_pipeline.images.blobs import DamagedBlobError
+from catalog_pipeline.images.pictures import UnreadablePictureError, held_rgb
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,7 @@ Vectors = npt.NDArray[np.float32]
 Content = bytes | Callable[[], bytes]
 
 MISSING = "missing"
+DAMAGED = "damaged"
 UNDECODABLE = "undecodable"
 NOT_FINITE = "not_finite"
 ZERO = "zero"
@@ -49,7 +51,8 @@ class EncodedBatch:
     Attributes:
         keys: of the images that have a vector, in the order they came.
         vectors: (len(keys), dimensions), float32, each of length 1.
-        refused: key to reason (`missing`, `undecodable`, `not_finite`, `zero`) of the others.
+        refused: key to reason (`missing`, `damaged`, `undecodable`, `not_finite`, `zero`) of the
+            others.
     """
 
     keys: list[str]
@@ -105,8 +108,8 @@ class Embedder:
     def encode(self, items: Iterable[tuple[str, Content]]) -> Iterator[EncodedBatch]:
         """Embed images in batches, in order; loads nothing if there are none.
 
-        A content that is a function may raise `FileNotFoundError`, which refuses that image; what
-        else it raises ends the encoding.
+        A content that is a function may raise `FileNotFoundError` or `DamagedBlobError`, which
+        refuse that image; what else it raises ends the encoding.
 
         Raises:
             DeviceMemoryError: not even one image fits into the device's memory.
@@ -144,6 +147,7 @@ class Embedder:
 
         Raises:
             CheckpointError: the checkpoint's tokenizer is absent or is another model's.
+            ConfigurationError: the tokenizer needs a package that is not installed.
             PermanentError: a text gives no usable vector.
         """
         features = self.load().encode_texts(texts).cpu().numpy()
@@ -266,11 +270,13 @@ def _fill(model: LoadedModel, content: Content, row: torch.Tensor) -> str | None
             content = content()
         except FileNotFoundError:
             return MISSING
+        except DamagedBlobError:
+            return DAMAGED
     try:
-        image = load_rgb(content)
+        with held_rgb(content) as image:
+            row.copy_(model.preprocess(image))
     except UnreadablePictureError:
         return UNDECODABLE
-    row.copy_(model.preprocess(image))
     return None
 
 

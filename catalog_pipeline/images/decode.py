@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from catalog_pipeline.errors import TransientError
 from catalog_pipeline.images.measure import Measurements, measure
@@ -31,13 +33,31 @@ _BASE_MEMORY: Final = 512_000_000
 _MEMORY_PER_PIXEL: Final = 16
 # A worker is replaced now and then, so that what a decoder leaks goes with it.
 _TASKS_PER_WORKER: Final = 2_000
-_ATTEMPTS: Final = 2
+# For the fork server and the first worker, on a machine that has other things to do.
+_FIRST_START_SECONDS: Final = 60.0
+# For a worker of a pool that runs to take a picture up, and to be killed beyond its time.
+_START_SECONDS: Final = 8.0
+_KILL_SECONDS: Final = 4.0
+_LOOK_SECONDS: Final = 0.5
+
+_UNAVAILABLE: Final = (
+    "the processes that decode pictures cannot be started; "
+    "look for a want of memory or of process ids"
+)
 
 Measure = Callable[[bytes, int], Measurements]
 
 
 class DecoderUnavailableError(TransientError):
-    """Worker processes cannot be started or die by themselves; no picture is to blame."""
+    """Worker processes cannot be started; no picture is to blame."""
+
+
+class _WorkerLostError(Exception):
+    """A picture's worker died; whose doing that was is not known."""
+
+
+class _PictureLostError(Exception):
+    """No worker took a picture up, or none answered for it, in more time than that takes."""
 
 
 class Decoder:
@@ -66,8 +86,10 @@ class Decoder:
         self._function = function
         self._lock = threading.Lock()
         self._pool: ProcessPool | None = None
+        # No more pictures in the pool than workers: one that is not taken up at once is lost.
+        self._free = threading.BoundedSemaphore(self._workers)
 
-    def __enter__(self) -> Decoder:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -87,29 +109,14 @@ class Decoder:
         limit = max_pixels or self._max_pixels
         if limit > self._max_pixels:
             raise ValueError(f"this decoder takes {self._max_pixels} pixels, not {limit}")
-        died: ProcessExpired | None = None
-        broken: Exception | None = None
-        for _ in range(_ATTEMPTS):
+        with self._free:
             pool = self._running()
             try:
-                future = pool.schedule(self._function, args=(content, limit), timeout=self._timeout)
-                return future.result()
-            except TimeoutError:
-                return _corrupt(content, f"decoding took longer than {self._timeout:g} s")
-            except MemoryError:
-                return _corrupt(content, "decoding needs too much memory")
-            except ProcessExpired as error:
-                # Once may be the machine's doing, such as its want of memory; twice is the bytes'.
-                died = error
-            except (BrokenProcessPool, CancelledError, RuntimeError) as error:
-                broken = error
-                self._discard(pool)
-        if died is not None:
-            return _corrupt(content, f"decoding killed its process (exit code {died.exitcode})")
-        raise DecoderUnavailableError(
-            "the processes that decode pictures cannot be started or end by themselves; "
-            "look for a want of memory or of process ids"
-        ) from broken
+                return self._ask(pool, content, limit, _START_SECONDS)
+            except (_WorkerLostError, _PictureLostError) as error:
+                if isinstance(error, _PictureLostError) or not pool.active:
+                    self._discard(pool)
+            return self._measured_alone(content, limit)
 
     def close(self) -> None:
         """End the workers; the next `measure` would start them again."""
@@ -118,20 +125,88 @@ class Decoder:
         if pool is not None:
             _end(pool)
 
+    def _measured_alone(self, content: bytes, limit: int) -> Measurements:
+        """Measure a picture in a process of its own, whose death is its own doing.
+
+        Beside others, a neighbour or the machine may have been at fault.
+        """
+        pool = self._started(workers=1)
+        try:
+            return self._ask(pool, content, limit, _FIRST_START_SECONDS)
+        except _WorkerLostError as error:
+            return _corrupt(content, str(error))
+        except _PictureLostError as error:
+            raise DecoderUnavailableError(_UNAVAILABLE) from error
+        finally:
+            _end(pool)
+
+    def _ask(
+        self, pool: ProcessPool, content: bytes, limit: int, start_seconds: float
+    ) -> Measurements:
+        try:
+            future = pool.schedule(
+                _bounded,
+                args=(self._function, self._timeout + _KILL_SECONDS, content, limit),
+                timeout=self._timeout,
+            )
+            self._wait(pool, future, start_seconds)
+            return future.result()
+        except TimeoutError:
+            return _corrupt(content, f"decoding took longer than {self._timeout:g} s")
+        except MemoryError:
+            return _corrupt(content, "decoding needs too much memory")
+        except ProcessExpired as error:
+            raise _WorkerLostError(
+                f"decoding killed its process (exit code {error.exitcode})"
+            ) from error
+        except (BrokenProcessPool, CancelledError, RuntimeError) as error:
+            raise _WorkerLostError("decoding killed its process") from error
+
+    def _wait(
+        self, pool: ProcessPool, future: ProcessFuture[Measurements], start_seconds: float
+    ) -> None:
+        """Wait for an answer, but not for one that cannot come any more.
+
+        pebble forgets a picture whose worker dies between taking it up and saying so, one that
+        reaches a pool while it breaks, and all of them once the workers' pipe is left locked.
+        """
+        began = time.monotonic()
+        while not wait([future], timeout=_LOOK_SECONDS).done:
+            waited = time.monotonic() - began
+            if not pool.active:
+                raise BrokenProcessPool("the pool ended before it answered")
+            allowed = self._timeout + _KILL_SECONDS if future.running() else 0.0
+            if waited > start_seconds + allowed:
+                raise _PictureLostError
+
     def _running(self) -> ProcessPool:
         with self._lock:
             if self._pool is None:
-                context = multiprocessing.get_context("forkserver")
-                # Imported once in the server, so that a worker is there in milliseconds.
-                context.set_forkserver_preload([measure.__module__, "pebble"])
-                self._pool = ProcessPool(
-                    max_workers=self._workers,
-                    max_tasks=_TASKS_PER_WORKER,
-                    initializer=_confine,
-                    initargs=(self._memory,),
-                    context=context,
-                )
+                self._pool = self._started(self._workers)
             return self._pool
+
+    def _started(self, workers: int) -> ProcessPool:
+        """A pool that has shown that it works.
+
+        Raises:
+            DecoderUnavailableError: it does not.
+        """
+        context = multiprocessing.get_context("forkserver")
+        # Imported once in the server, so that a worker is there in milliseconds.
+        context.set_forkserver_preload([measure.__module__, "pebble"])
+        pool = ProcessPool(
+            max_workers=workers,
+            max_tasks=_TASKS_PER_WORKER,
+            initializer=_confine,
+            initargs=(self._memory,),
+            context=context,
+        )
+        try:
+            pool.schedule(int).result(timeout=_FIRST_START_SECONDS)
+        except Exception as error:
+            _end(pool)
+            raise DecoderUnavailableError(_UNAVAILABLE) from error
+        return pool
 
     def _discard(self, pool: ProcessPool) -> None:
         with self._lock:
@@ -150,9 +225,22 @@ def _end(pool: ProcessPool) -> None:
     pool.join()
 
 
+def _bounded(function: Measure, seconds: float, content: bytes, limit: int) -> Measurements:
+    """Under an alarm of the worker's own, for when nobody is left to kill it."""
+    if not hasattr(signal, "setitimer"):
+        return function(content, limit)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return function(content, limit)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def _confine(memory: int) -> None:
     """Cap what this worker may allocate beyond what it has, and keep it quiet and coreless."""
     warnings.simplefilter("ignore")
+    # pebble's own handler would wait for C code to return to Python, and pebble with it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "win32":
         return
     import resource

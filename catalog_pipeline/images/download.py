@@ -1,7 +1,7 @@
 """One picture from one URL of a store, with everything that can go wrong turned into an outcome.
 
 Retries of picture requests live here and nowhere else. What is owed, and what an outcome means for
-the catalogue, is decided in `sync.py`; which addresses may be dialled, in `addresses.py`.
+the catalogue, is decided in `sync.py`; which addresses may be dialled, in `network/`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ import httpcore
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from catalog_pipeline.errors import ConfigurationError
-from catalog_pipeline.images.addresses import AddressRefusedError, GuardedBackend, UnknownHostError
-from catalog_pipeline.images.deadlines import DeadlineBackend, deadline
 from catalog_pipeline.images.retries import (
     BACKOFF_SECONDS,
     HostWatch,
@@ -26,16 +23,19 @@ from catalog_pipeline.images.retries import (
     pause_before_next,
     retry_after,
 )
+from catalog_pipeline.network.deadlines import deadline
+from catalog_pipeline.network.guard import AddressRefusedError, GuardError, PortRefusedError
+from catalog_pipeline.network.pool import guarded_pool, port_of
+from catalog_pipeline.network.resolver import UnknownHostError
 from catalog_pipeline.stores import StoreConfig
 
 CONNECT_SECONDS = 5.0
 TOTAL_SECONDS = 30.0
 MAX_REDIRECTS = 3
-KEEP_ALIVE_SECONDS = 30.0
-USER_AGENT = "catalog-pipeline"
 
 UNUSABLE_URL = "unusable URL"
 PRIVATE_ADDRESS = "address is not public"
+FORBIDDEN_ADDRESS = "address is never dialled"
 HOST_DOES_NOT_ANSWER = "host does not answer"
 
 Outcome = Literal["fetched", "unchanged", "gone", "refused", "failed", "postponed"]
@@ -52,7 +52,7 @@ def refused_port(port: int) -> str:
 
 def allowed_ports(store: StoreConfig) -> frozenset[int]:
     """`image_ports`, and the port of the store's own URL."""
-    return frozenset({*store.image_ports, _port(httpx.URL(store.url))})
+    return frozenset({*store.image_ports, port_of(httpx.URL(store.url))})
 
 
 def too_many_bytes(limit: int) -> str:
@@ -108,7 +108,7 @@ class Downloader:
         self._site = httpx.URL(store.url + "/")
         self._max_bytes = store.quality.max_bytes
         self._headers = [
-            (b"User-Agent", (store.user_agent or USER_AGENT).encode("ascii")),
+            (b"User-Agent", store.sent_user_agent.encode("ascii")),
             (b"Accept", b"image/jpeg,image/png,image/webp,image/gif;q=0.9,*/*;q=0.1"),
             (b"Accept-Encoding", b"identity"),
         ]
@@ -118,25 +118,9 @@ class Downloader:
         self._sleep = sleep
         self._total_seconds = total_seconds
         self._hosts = HostWatch()
-        context = httpx.create_ssl_context(trust_env=False)
-        if store.ca_file is not None:
-            try:
-                context.load_verify_locations(store.ca_file)
-            except OSError as error:
-                raise ConfigurationError(
-                    f"store {store.id}: ca_file {store.ca_file} cannot be used: {error}"
-                ) from error
-        # httpcore itself rather than an httpx client: redirects, cookies, proxies, netrc and
-        # content decoding would all have to be switched off, and it takes no network backend.
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=context,
-            max_connections=store.connections,
-            max_keepalive_connections=store.connections,
-            keepalive_expiry=KEEP_ALIVE_SECONDS,
-            network_backend=DeadlineBackend(
-                GuardedBackend(allowed_ports(store), allow_private=store.allow_private_addresses)
-            ),
-        )
+        # httpcore itself rather than an httpx client: redirects, cookies, netrc and content
+        # decoding would all have to be switched off.
+        self._pool = guarded_pool(store, allowed_ports(store))
 
     def __enter__(self) -> Downloader:
         return self
@@ -164,6 +148,8 @@ class Downloader:
             for name, value in ((b"If-None-Match", etag), (b"If-Modified-Since", last_modified))
             if value
         ]
+        if (pause := self._hosts.pause_left(target.host)) > 0:
+            self._sleep(pause)
         counter = _Counter()
         retrying = Retrying(
             retry=retry_if_exception_type(TryAgainError),
@@ -188,7 +174,7 @@ class Downloader:
             with deadline(self._total_seconds):
                 return self._follow(url, conditions, counter)
         except (
-            AddressRefusedError,
+            GuardError,
             httpcore.TimeoutException,
             httpcore.NetworkError,
             httpcore.ProtocolError,
@@ -245,31 +231,32 @@ class Downloader:
             if status in (404, 410):
                 return Download("gone", f"HTTP {status}")
             if status in (408, 429) or status >= 500:
-                raise TryAgainError(
-                    f"HTTP {status}", retry_after(answered.get(b"retry-after", b""))
-                )
+                asked = retry_after(answered.get(b"retry-after", b""))
+                if asked is not None:
+                    # The host means everybody who asks it, not just this thread.
+                    self._hosts.pause(url.host, asked)
+                raise TryAgainError(f"HTTP {status}", asked)
             return Download("refused", f"HTTP {status}")
 
     def _body(self, response: httpcore.Response, headers: dict[bytes, bytes]) -> Download:
-        encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-        if encoding not in (b"", b"identity"):
+        encodings = [v for name, v in response.headers if name.lower() == b"content-encoding"]
+        if any(value.strip().lower() not in (b"", b"identity") for value in encodings):
             return Download("refused", "content encoding that was not asked for")
         announced = headers.get(b"content-length", b"")
         refusal = Download("refused", too_many_bytes(self._max_bytes))
         if announced.isdigit() and int(announced) > self._max_bytes:
             return refusal
-        chunks: list[bytes] = []
-        size = 0
-        for chunk in response.iter_stream():
-            size += len(chunk)
-            if size > self._max_bytes:
+        # Not a list of pieces: a server decides how small they are, and each would cost its object.
+        content = bytearray()
+        for piece in response.iter_stream():
+            content += piece
+            if len(content) > self._max_bytes:
                 return refusal
-            chunks.append(chunk)
-        if not size:
+        if not content:
             return Download("failed", "empty answer")
         return Download(
             "fetched",
-            content=b"".join(chunks),
+            content=bytes(content),
             etag=_validator(headers.get(b"etag")),
             last_modified=_validator(headers.get(b"last-modified")),
         )
@@ -289,12 +276,8 @@ class Downloader:
         return found if is_usable else None
 
 
-def _port(url: httpx.URL) -> int:
-    return url.port or (443 if url.scheme == "https" else 80)
-
-
 def _origin(url: httpx.URL) -> tuple[str, str, int]:
-    return url.scheme, url.host, _port(url)
+    return url.scheme, url.host, port_of(url)
 
 
 def _validator(value: bytes | None) -> str | None:
@@ -307,9 +290,10 @@ def _outcome_of(error: Exception) -> Download:
     Raises:
         TryAgainError: another attempt may end otherwise.
     """
+    if isinstance(error, PortRefusedError):
+        return Download("refused", refused_port(error.port))
     if isinstance(error, AddressRefusedError):
-        reason = PRIVATE_ADDRESS if error.port is None else refused_port(error.port)
-        return Download("refused", reason)
+        return Download("refused", PRIVATE_ADDRESS if error.is_private else FORBIDDEN_ADDRESS)
     if isinstance(error, UnknownHostError):
         return Download("failed", "unknown host")
     if isinstance(error, httpcore.TimeoutException):

@@ -19,6 +19,8 @@ from catalog_pipeline.images.pictures import (
     open_picture,
     orientation,
     picture_format,
+    printable,
+    webp_canvas,
 )
 
 # Another value measures every picture again from its stored bytes.
@@ -29,6 +31,8 @@ _GREY_SIDE: Final = 512
 # Grey levels by which a pixel must differ from the commonest to be more than noise of JPEG.
 _NOISE: Final = 3
 _FAINTEST_RANGE: Final = 8
+# The longest side that PNG allows and a database's INTEGER holds.
+_LONGEST_SIDE: Final = 2**31 - 1
 
 Problem = Literal["unsupported", "corrupt", "too many pixels"]
 
@@ -85,6 +89,10 @@ def measure(content: bytes, max_pixels: int) -> Measurements:
     picture = picture_format(content)
     if picture is None:
         return Measurements(size, problem="unsupported", reason="not JPEG, PNG, WebP or GIF")
+    canvas = webp_canvas(content) if picture == "webp" else None
+    if canvas is not None and canvas[0] * canvas[1] > max_pixels:
+        # The decoder sets the whole canvas aside before it tells how large it is.
+        return _too_large(size, picture, canvas, None, max_pixels)
     try:
         with open_picture(content, picture) as image:
             return _measured(image, size, picture, max_pixels)
@@ -97,25 +105,27 @@ def measure(content: bytes, max_pixels: int) -> Measurements:
         return Measurements(size, picture, problem="corrupt", reason=printable(reason))
 
 
-def printable(text: str) -> str:
-    """Text from a stranger's file without the characters that databases and terminals refuse."""
-    return "".join(c if c.isprintable() else "?" for c in text)
+def _too_large(
+    size: int, picture: str, sides: tuple[int, int], mode: str | None, max_pixels: int
+) -> Measurements:
+    return Measurements(
+        size,
+        picture,
+        *sides,
+        mode,
+        problem="too many pixels",
+        reason=f"over {max_pixels} pixels",
+        pixel_limit=max_pixels,
+    )
 
 
 def _measured(image: ImageFile.ImageFile, size: int, picture: str, max_pixels: int) -> Measurements:
     mode = image.mode
     width, height = image.size
+    if max(width, height) > _LONGEST_SIDE:
+        raise ValueError("a side longer than its format allows")
     if width * height > max_pixels:
-        return Measurements(
-            size,
-            picture,
-            width,
-            height,
-            mode,
-            problem="too many pixels",
-            reason=f"over {max_pixels} pixels",
-            pixel_limit=max_pixels,
-        )
+        return _too_large(size, picture, image.size, mode, max_pixels)
     animated = bool(getattr(image, "is_animated", False))
     grey = _grey(image, picture)
     if orientation(image) >= 5:

@@ -1,12 +1,16 @@
 """Unknown bytes as a Pillow image: what counts as a picture, and how it becomes RGB.
 
-The format is told from the content, never from a name or a header. Nothing here limits memory or
-time; for bytes that nothing has vouched for, use `decode.py`.
+The format is told from the content, never from a name or a header. Nothing here limits time, and
+memory only where many threads decode at once; for bytes that nothing has vouched for, use
+`decode.py`.
 """
 
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from PIL import ExifTags, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin
@@ -35,8 +39,35 @@ _TRANSPOSE: Final = {
 _SIXTEEN_BIT_MODES: Final = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})
 
 
+# The most that a store can allow, and what all threads of `held_rgb` hold at one time: some 3 GB.
+_MOST_PIXELS: Final = 200_000_000
+
+
 class UnreadablePictureError(PermanentError):
     """The bytes are not a picture that can be decoded."""
+
+
+class _Budget:
+    """Pixels that threads may hold at one time; a thread waits until its picture fits."""
+
+    def __init__(self, pixels: int) -> None:
+        self._left = pixels
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= pixels)
+            self._left -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += pixels
+                self._changed.notify_all()
+
+
+_decoding = _Budget(_MOST_PIXELS)
 
 
 def picture_format(content: bytes) -> str | None:
@@ -50,6 +81,29 @@ def picture_format(content: bytes) -> str | None:
     if content.startswith((b"GIF87a", b"GIF89a")):
         return "gif"
     return None
+
+
+def webp_canvas(content: bytes) -> tuple[int, int] | None:
+    """Width and height that a WebP file's first chunk announces; None where that is none of its.
+
+    https://developers.google.com/speed/webp/docs/riff_container and RFC 6386, 9649.
+    """
+    chunk = content[12:16]
+    if len(content) < 30:
+        return None
+    if chunk == b"VP8X":
+        return _little(content[24:27]) + 1, _little(content[27:30]) + 1
+    if chunk == b"VP8L":
+        packed = _little(content[21:25])
+        return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+    if chunk == b"VP8 ":
+        return _little(content[26:28]) & 0x3FFF, _little(content[28:30]) & 0x3FFF
+    return None
+
+
+def printable(text: str) -> str:
+    """Text from a stranger's file without the characters that databases and terminals refuse."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def open_picture(content: bytes, picture: str) -> ImageFile.ImageFile:
@@ -88,7 +142,17 @@ def flattened(image: Image.Image) -> Image.Image:
 
 
 def load_rgb(content: bytes) -> Image.Image:
-    """An accepted picture, upright and in RGB at full size; safe to call from many threads.
+    """An accepted picture, upright and in RGB at full size; raises as `held_rgb` does."""
+    with held_rgb(content) as image:
+        return image
+
+
+@contextmanager
+def held_rgb(content: bytes) -> Iterator[Image.Image]:
+    """An accepted picture, upright and in RGB at full size, for as long as the block lasts.
+
+    Safe to call from many threads: one waits while what the others hold leaves no room for its
+    picture.
 
     Raises:
         UnreadablePictureError: it cannot be decoded, which an accepted picture can.
@@ -97,13 +161,34 @@ def load_rgb(content: bytes) -> Image.Image:
     if picture is None:
         raise UnreadablePictureError("the bytes are in no supported picture format")
     try:
-        with open_picture(content, picture) as opened:
-            opened.load()
-            turn = _TRANSPOSE.get(orientation(opened))
-            image = flattened(opened)
-            if turn is not None:
-                image = image.transpose(turn)
-            # A copy where nothing was converted: the opened file is closed on leaving.
-            return image.convert("RGB")
+        opened = open_picture(content, picture)
     except Exception as error:
-        raise UnreadablePictureError(f"the {picture} cannot be decoded: {error}") from error
+        raise _unreadable(picture, error) from error
+    with opened:
+        pixels = opened.width * opened.height
+        if pixels > _MOST_PIXELS:
+            raise UnreadablePictureError(f"the {picture} has over {_MOST_PIXELS} pixels")
+        with _decoding.taken(pixels):
+            try:
+                image = _upright_rgb(opened)
+            except Exception as error:
+                raise _unreadable(picture, error) from error
+            yield image
+
+
+def _unreadable(picture: str, error: Exception) -> UnreadablePictureError:
+    return UnreadablePictureError(f"the {picture} cannot be decoded: {printable(str(error))}")
+
+
+def _upright_rgb(opened: ImageFile.ImageFile) -> Image.Image:
+    opened.load()
+    turn = _TRANSPOSE.get(orientation(opened))
+    image = flattened(opened)
+    if turn is not None:
+        image = image.transpose(turn)
+    # A copy where nothing was converted: the opened file is closed on leaving.
+    return image.convert("RGB")
+
+
+def _little(octets: bytes) -> int:
+    return int.from_bytes(octets, "little")

@@ -6,6 +6,7 @@ Which answers deserve another attempt is decided in `download.py`.
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -53,11 +54,26 @@ def pause_before_next(state: RetryCallState) -> float:
 
 
 class HostWatch:
-    """Counts, per host, the pictures in a row that failed with all their retries."""
+    """Hosts that want to be left alone: for as long as they say, or because pictures only fail.
+
+    What fails is counted in pictures in a row, each with all its retries.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._failures: dict[str, int] = {}
+        self._paused_until: dict[str, float] = {}
+
+    def pause(self, host: str, seconds: float) -> None:
+        """Let no other picture of the host be asked for so long."""
+        with self._lock:
+            until = max(self._paused_until.get(host, 0.0), time.monotonic() + seconds)
+            self._paused_until[host] = until
+
+    def pause_left(self, host: str) -> float:
+        """Seconds until a picture of the host may be asked for."""
+        with self._lock:
+            return max(self._paused_until.get(host, 0.0) - time.monotonic(), 0.0)
 
     def has_given_up(self, host: str) -> bool:
         """Whether the host is to be left alone for the rest of the run."""

@@ -23,7 +23,7 @@ from catalog_pipeline.catalog.lease import StoreLease
 from catalog_pipeline.catalog.schema import image_attempts, image_verdicts, images
 from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.files import DataFolder
-from catalog_pipeline.images.blobs import has_blob, read_blob, write_blob
+from catalog_pipeline.images.blobs import DamagedBlobError, has_blob, read_blob, write_blob
 from catalog_pipeline.images.decode import Decoder
 from catalog_pipeline.images.download import Download, Downloader
 from catalog_pipeline.images.measure import Measurements
@@ -47,6 +47,10 @@ Progress = Callable[[int, int], None]
 
 # Images recorded in one transaction: what a crash makes the next run fetch again, at most.
 _BATCH = 64
+# A run asks for no more pictures once it took half an hour and this much for each besides: slow
+# hosts must not keep a run's place from the other stores. The next run goes on.
+_SLOW_START_SECONDS = 1_800.0
+_SLOWEST_SECONDS = 2.0
 _BATCH_SECONDS = 2.0
 
 
@@ -55,7 +59,8 @@ class ImagesReport:
     """What one run did, and how the store's wanted images stand after it, in distinct URLs.
 
     Of the run: `fetched` pictures of `bytes`, `unchanged` ones (304), `postponed` ones whose host
-    stopped answering, `left` ones owed beyond `max_images_per_run`, `remeasured` and `judged` ones,
+    stopped answering, `left` ones owed beyond `max_images_per_run` or beyond what hosts gave in
+    the time that a run has for it, `remeasured` and `judged` ones,
     `requests`, `retries` (attempts after a URL's first), `seconds`. All else is the `Standing` of
     `owed.py`.
     """
@@ -159,7 +164,7 @@ def sync_images(
 
 
 class _Taken:
-    """How many pictures a run asked for, where it may ask for a limited number.
+    """How many pictures a run asked for, where it may ask for a limited number, and not for ever.
 
     One whose host stopped answering is not asked for: it must not keep others out run after run.
     """
@@ -168,11 +173,17 @@ class _Taken:
         self._limit = limit
         self._number = 0
         self._lock = threading.Lock()
+        self._began = time.monotonic()
+        self.is_too_slow = False
 
     def bound(self, owed: Iterator[OwedFetch]) -> Iterator[OwedFetch]:
         for one in owed:
             with self._lock:
                 if self._limit is not None and self._number >= self._limit:
+                    return
+                allowed = _SLOW_START_SECONDS + self._number * _SLOWEST_SECONDS
+                self.is_too_slow = time.monotonic() - self._began > allowed
+                if self.is_too_slow:
                     return
                 self._number += 1
             yield one
@@ -208,7 +219,7 @@ class _Stage:
         def work(sha256: str) -> tuple[str, Measurements | None]:
             try:
                 content = read_blob(self.files, sha256)
-            except FileNotFoundError:
+            except (FileNotFoundError, DamagedBlobError):
                 return sha256, None
             return sha256, self.decoder.measure(content, self.store.quality.max_pixels)
 
@@ -263,6 +274,8 @@ class _Stage:
                 done += len(batch)
                 if progress is not None:
                     progress(done, max(done, total))
+        if taken.is_too_slow:
+            self.tally.left = max(owed_now - done, 0)
 
     def judge(self, gate: str) -> None:
         """Give a verdict of this gate to every wanted image that has none."""

@@ -197,15 +197,32 @@ def test_another_model_embeds_everything_again(
 def test_a_missing_or_broken_picture_is_counted_and_stays_owed(
     database: Database, files: DataFolder, embedder: Embedder
 ) -> None:
-    shas = [*_blobs(files, range(2)), "0" * 64, "f" * 64]
-    files.write(blob_name("f" * 64), b"\xff\xd8\xff not a picture")
+    shas = [*_blobs(files, range(3)), "0" * 64, write_blob(files, b"\xff\xd8\xff no picture")[0]]
+    # Another good picture in its place: its vector would be a lie.
+    files.write(blob_name(shas[2]), picture(3))
     _show(database, "atelier", shas)
     report = _embed(database, files, embedder)
     assert report.embedded == 2
-    assert report.failed == {"missing": 1, "undecodable": 1}
+    assert report.failed == {"missing": 1, "undecodable": 1, "damaged": 1}
     again = _embed(database, files, embedder)
     assert (again.embedded, again.reused, again.parts) == (0, 2, 0)
-    assert again.failed == {"missing": 1, "undecodable": 1}
+    assert again.failed == report.failed
+    write_blob(files, picture(2))
+    assert _embed(database, files, embedder).embedded == 1
+
+
+@pytest.mark.parametrize("where", [0, 5, 300, -2])
+def test_bytes_that_rotted_end_as_a_reason_whatever_they_say_now(
+    database: Database, files: DataFolder, embedder: Embedder, where: int
+) -> None:
+    shas = _blobs(files, range(2))
+    rotten = bytearray(picture(0))
+    rotten[where] ^= 0x10
+    files.write(blob_name(shas[0]), bytes(rotten))
+    _show(database, "atelier", shas)
+    report = _embed(database, files, embedder)
+    assert (report.embedded, report.failed) == (1, {"damaged": 1})
+    assert list(_recorded(database)) == shas[1:]
 
 
 def test_parts_are_written_as_time_goes_by(

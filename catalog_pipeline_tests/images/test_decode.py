@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import signal
-import threading
-import time
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,6 +15,8 @@ from catalog_pipeline.images.decode import Decoder
 from catalog_pipeline.images.measure import Measurements, measure
 from catalog_pipeline.images.pictures import UnreadablePictureError, load_rgb, picture_format
 from catalog_pipeline_tests.images.drawing import encoded, garment, garment_bytes
+from catalog_pipeline_tests.images.hostile import png_announcing
+from catalog_pipeline_tests.images.sabotage import poison, sabotage
 
 # Pillow warns of what it forgives; a worker is deaf to that.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -170,24 +167,9 @@ def test_a_palette_with_a_transparent_colour_is_flattened() -> None:
     assert load_rgb(content).getpixel((5, 5)) == (255, 255, 255)
 
 
-def png_header(width: int, height: int) -> bytes:
-    def chunk(name: bytes, body: bytes) -> bytes:
-        checksum = zlib.crc32(name + body).to_bytes(4, "big")
-        return len(body).to_bytes(4, "big") + name + body + checksum
-
-    size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
-    body = zlib.compress(b"\x00" * 1000)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", size + b"\x08\x06\x00\x00\x00")
-        + chunk(b"IDAT", body)
-        + chunk(b"IEND", b"")
-    )
-
-
 @pytest.mark.parametrize("size", [(60_000, 60_000), (2**31 - 1, 2**31 - 1), (8_000, 8_000)])
 def test_too_many_pixels_are_seen_in_the_header_and_never_decoded(size: tuple[int, int]) -> None:
-    found = measure(png_header(*size), LIMIT)
+    found = measure(png_announcing(*size), LIMIT)
     assert (found.problem, found.width, found.height) == ("too many pixels", *size)
     assert found.pixel_limit == LIMIT
 
@@ -223,25 +205,6 @@ def test_mutated_files_end_in_measurements(
         assert load_rgb(mutated).mode == "RGB"
 
 
-# What follows runs in worker processes, so the functions are found by name.
-
-
-def sabotage(content: bytes, max_pixels: int) -> Measurements:
-    """Does what the bytes ask for, as a decoder with a hole would."""
-    if content == b"hang":
-        # Deaf to all but SIGKILL, as C code is.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        time.sleep(60)
-    if content == b"die":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if content == b"exit":
-        os._exit(3)
-    if content == b"hoard":
-        hoard = b"x" * 3_000_000_000
-        return Measurements(len(hoard))
-    return measure(content, max_pixels)
-
-
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[Decoder]:
     with Decoder(workers=2) as found:
@@ -271,30 +234,8 @@ def test_memory_is_capped(decoder: Decoder) -> None:
         assert small.measure(bomb).problem == "too many pixels"
         confined = Decoder(workers=1, max_pixels=1, function=sabotage)
         with confined:
-            found = confined.measure(b"hoard")
+            found = confined.measure(poison("hoard"))
     assert (found.problem, found.reason) == ("corrupt", "decoding needs too much memory")
-
-
-@pytest.mark.parametrize("poison", [b"die", b"exit", b"hang"])
-def test_a_poison_picture_costs_no_other_picture_its_verdict(poison: bytes) -> None:
-    good: list[Measurements] = []
-    began = time.monotonic()
-    with Decoder(workers=2, timeout_seconds=0.5, function=sabotage) as decoder:
-
-        def measure_good_ones() -> None:
-            good.extend(decoder.measure(garment_bytes(seed)) for seed in range(20))
-
-        thread = threading.Thread(target=measure_good_ones)
-        thread.start()
-        found = decoder.measure(poison)
-        thread.join()
-        after = decoder.measure(garment_bytes(7))
-    assert found.problem == "corrupt"
-    assert found.reason is not None
-    assert ("longer than" in found.reason) == (poison == b"hang")
-    assert good == [measure(garment_bytes(seed), LIMIT) for seed in range(20)]
-    assert after == measure(garment_bytes(7), LIMIT)
-    assert time.monotonic() - began < 15
 
 
 def test_a_closed_decoder_starts_again_when_asked() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpcore
 
-from catalog_pipeline.images.addresses import SocketOption
+from catalog_pipeline.network.guard import SocketOption
 
 # Kept-alive connections are shared by requests, so the deadline belongs to the calling thread.
 _ends_at: ContextVar[float | None] = ContextVar("request_ends_at", default=None)
