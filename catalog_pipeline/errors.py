@@ -6,7 +6,12 @@ what happens next: stop and ask a person, give up on this one thing, or try agai
 
 
 class CatalogError(Exception):
-    """Every failure that this project foresees; its message names what, where and what to do."""
+    """Every failure that this project foresees; its message names what, where and what to do.
+
+    `report` is a longer text, fit to be forwarded to somebody outside, where there is one to ask.
+    """
+
+    report: str | None = None
 
 
 class ConfigurationError(CatalogError):

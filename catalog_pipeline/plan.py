@@ -13,13 +13,15 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 
 from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.rates import Rates, measured_rates
 from catalog_pipeline.catalog.schema import store_states
 from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.embeddings.owed import count_owed
 from catalog_pipeline.images.owed import Ask, count_fetches, count_verdicts
 from catalog_pipeline.images.quality import gate_version
-from catalog_pipeline.products.archive import Archive
+from catalog_pipeline.products.archive import Archive, walk_kind
 from catalog_pipeline.products.owed import owed_walks
+from catalog_pipeline.products.reading import lacks_variations
 from catalog_pipeline.removals import decide
 from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.vectors.load import LoadCounts, owed_points
@@ -31,17 +33,20 @@ from catalog_pipeline.vectors.owed import (
     wanted_points,
 )
 
+# Walks that the time of the next one is judged by.
+_MOST_WALKS = 3
+
 
 @dataclass(frozen=True)
-class Rates:
-    """Things done in a second; the defaults are those of a laptop without a GPU."""
+class WalkTime:
+    """About how long the next walk takes, by the last complete ones of its kind; 0 walks: unknown.
 
-    fetches: float = 20.0
-    embeddings: float = 4.0
-    points: float = 2_000.0
+    What a walk brings is not known before it is made: a quiet night's says little of a sale.
+    """
 
-
-DEFAULT_RATES = Rates()
+    kind: str
+    seconds: float = 0.0
+    walks: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,9 @@ class Plan:
         remove: points to take out, by reason.
         removal_limit: how many the guard lets pass unasked; more than that wait, all of them.
         left: pictures owed beyond `max_images_per_run`.
-        seconds: about how long all this takes, each fetched picture embedded.
+        walk: the walk that comes before all this.
+        rates: what the estimate of time goes by, each with what it stands on.
+        seconds: about how long walk and all this take, each fetched picture embedded.
     """
 
     store_id: str
@@ -76,6 +83,8 @@ class Plan:
     remove: Mapping[str, int]
     removal_limit: int
     left: int
+    walk: WalkTime
+    rates: Rates
     seconds: float
 
     @property
@@ -91,7 +100,6 @@ def plan(
     model_version: str,
     collection: str,
     archive: Archive | None = None,
-    rates: Rates = DEFAULT_RATES,
 ) -> Plan:
     """Count what the next sync of a store would do, changing nothing.
 
@@ -100,8 +108,7 @@ def plan(
         store: the store.
         model_version: whose vectors are owed.
         collection: whose points are owed.
-        archive: the walks, to count those without rows.
-        rates: what the estimate goes by.
+        archive: the walks, to count those without rows and to time the next one.
 
     Raises:
         ArchiveError: the records of a walk are damaged.
@@ -119,6 +126,7 @@ def plan(
             select(store_states.c.watermark).where(store_states.c.store_id == store.id)
         )
         walks = 0 if archive is None else len(owed_walks(connection, archive, store.id))
+        rates = measured_rates(connection, store.id)
         wanted = wanted_points(collection, scope, model_version)
         rows = connection.execution_options(yield_per=1_000).execute(wanted)
         load = refresh = 0
@@ -128,10 +136,12 @@ def plan(
     limit = store.max_images_per_run
     fetched = fetch if limit is None else min(fetch, limit)
     embedded = embed + fetched if limit is None else min(embed + fetched, limit)
+    walk = _walk_time(archive, store, is_first=watermark is None)
     seconds = (
-        fetched / rates.fetches
-        + embedded / rates.embeddings
-        + (load + refresh + embedded) / rates.points
+        walk.seconds
+        + rates.fetches.seconds(fetched)
+        + (rates.load_seconds + rates.embeddings.seconds(embedded) if embedded else 0.0)
+        + rates.points.seconds(load + refresh + embedded)
     )
     share = store.max_removal_share
     return Plan(
@@ -147,5 +157,24 @@ def plan(
         remove=remove,
         removal_limit=decide(sum(remove.values()), recorded, max_share=share).limit,
         left=fetch - fetched,
+        walk=walk,
+        rates=rates,
         seconds=round(seconds, 1),
     )
+
+
+def _walk_time(archive: Archive | None, store: StoreConfig, *, is_first: bool) -> WalkTime:
+    if archive is None:
+        return WalkTime("full" if is_first else "incremental")
+    kind = "full" if is_first or lacks_variations(archive, store) else "incremental"
+    took: list[float] = []
+    for walk_id in reversed(archive.walk_ids(store.id)):
+        if walk_kind(walk_id) != kind:
+            continue
+        walk = archive.open(store.id, walk_id)
+        manifest = None if walk is None else walk.manifest
+        if manifest is not None and manifest.complete:
+            took.append((manifest.finished_at - manifest.started_at).total_seconds())
+        if len(took) == _MOST_WALKS:
+            break
+    return WalkTime(kind, round(sum(took) / len(took), 1) if took else 0.0, len(took))

@@ -1,7 +1,7 @@
-"""Finding products by a picture, or by another product's picture.
+"""Finding products by words, by a picture, or by another product's picture.
 
 A question is put to the collection behind the readers' alias, with the model that filled it. What
-a result looks like on a terminal belongs to the command line.
+a result looks like on a terminal or a page belongs to the command line and to `exhibits`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from catalog_pipeline.vectors.index import (
 )
 
 MAX_LIMIT = 1_000
+# No tokenizer reads nearly as much.
+MAX_TEXT = 2_000
 # A product can have several points; more than a few near the query are rare.
 _OVERFETCH = 3
 
@@ -34,8 +36,8 @@ class SearchArgumentError(ConfigurationError):
     """The question itself is wrong."""
 
 
-class ImageEncoder(Protocol):
-    """The model that a picture is embedded with."""
+class Encoder(Protocol):
+    """The model that a picture or a text is embedded with."""
 
     @property
     def model_version(self) -> str:
@@ -44,6 +46,10 @@ class ImageEncoder(Protocol):
 
     def encode_image(self, content: bytes) -> Vectors:
         """The picture's vector, (dimensions,)."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """The texts' vectors, (len(texts), dimensions)."""
         ...
 
 
@@ -59,9 +65,9 @@ class Hit:
 def search(
     index: VectorIndex,
     alias: str,
-    query: bytes | Path | UUID,
+    query: str | bytes | Path | UUID,
     *,
-    encoder: ImageEncoder | None = None,
+    encoder: Encoder | None = None,
     store: str | None = None,
     min_price: float | None = None,
     max_price: float | None = None,
@@ -70,14 +76,14 @@ def search(
     in_stock: bool | None = None,
     limit: int = 10,
 ) -> list[Hit]:
-    """The products nearest to a picture or to a product, best first, each once.
+    """The products nearest to a text, a picture or a product, best first, each once.
 
     Args:
         index: where the points are.
         alias: the name readers use.
-        query: a picture's bytes or file, or the id of a product in the collection, which is left
-            out of its own results.
-        encoder: embeds a picture; not needed for a product.
+        query: words such as `striped blue dress`, a picture's bytes or file, or the id of a product
+            in the collection, which is left out of its own results.
+        encoder: embeds words or a picture; not needed for a product.
         store: only this store's products.
         min_price: inclusive; products without a price are left out.
         max_price: the same.
@@ -87,9 +93,11 @@ def search(
         limit: 1 to `MAX_LIMIT` products.
 
     Raises:
+        ConfigurationError: the model has no text tower, or its tokenizer needs a package that is
+            not installed.
         IndexBusyError: another process holds the embedded index.
-        PermanentError: nothing is loaded yet, the product is not in the collection, the picture
-            cannot be embedded, or the model is not the collection's.
+        PermanentError: nothing is loaded yet, the product is not in the collection, the words or
+            the picture cannot be embedded, or the model is not the collection's.
         SearchArgumentError: an argument is wrong.
         ServiceUnavailableError: Qdrant cannot be reached.
     """
@@ -106,15 +114,30 @@ def search(
     )
     if min_price is not None and max_price is not None and min_price > max_price:
         raise SearchArgumentError(f"min_price {min_price:g} is above max_price {max_price:g}")
-    picture = _picture(query)
+    asked = _checked(query)
     collection = _collection(index, alias)
     # Before the index is opened: others wait while it is open, and a model takes its time.
-    vector = None if picture is None else _embed(picture, encoder, collection)
+    vector = None if isinstance(asked, UUID) else _embed(asked, encoder, collection)
     with index.session(collection.name) as opened:
         if vector is None:
-            assert isinstance(query, UUID)
-            vector = _vector_of(opened, query, alias)
+            assert isinstance(asked, UUID)
+            vector = _vector_of(opened, asked, alias)
         return _nearest(opened, vector, where, limit)
+
+
+def product_payload(index: VectorIndex, alias: str, product_id: UUID) -> Payload:
+    """What the collection says of a product, at its main image.
+
+    Raises:
+        IndexBusyError: another process holds the embedded index.
+        PermanentError: nothing is loaded yet, or the product is not in the collection.
+        ServiceUnavailableError: Qdrant cannot be reached.
+    """
+    with index.session(_collection(index, alias).name) as opened:
+        for point in opened.retrieve([product_id], payload=True):
+            if point.payload is not None:
+                return point.payload
+    raise _absent(product_id, alias)
 
 
 def _nearest(opened: Points, vector: Vectors, where: PointFilter, limit: int) -> list[Hit]:
@@ -148,31 +171,54 @@ def _collection(index: VectorIndex, alias: str) -> CollectionInfo:
     return found
 
 
-def _picture(query: bytes | Path | UUID) -> bytes | None:
+def _checked(query: str | bytes | Path | UUID) -> str | bytes | UUID:
+    """The words, the picture's bytes or the product's id, as far as they can be asked for."""
+    if isinstance(query, str):
+        return _words(query)
     if isinstance(query, UUID):
-        return None
-    if isinstance(query, Path):
-        try:
-            content = query.read_bytes()
-        except OSError as error:
-            raise SearchArgumentError(f"{query} cannot be read: {error.strerror}") from error
-    else:
-        content = query
-    if not content:
+        return query
+    picture = _read(query) if isinstance(query, Path) else query
+    if not picture:
         raise SearchArgumentError("the picture is empty")
-    return content
+    return picture
 
 
-def _embed(picture: bytes, encoder: ImageEncoder | None, collection: CollectionInfo) -> Vectors:
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SearchArgumentError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _words(text: str) -> str:
+    words = " ".join(text.split())
+    if not words:
+        raise SearchArgumentError("the text is empty")
+    if len(words) > MAX_TEXT:
+        raise SearchArgumentError(
+            f"the text has {len(words):,} characters; no model reads more than {MAX_TEXT:,} of them"
+        )
+    try:
+        words.encode()
+    except UnicodeEncodeError as error:
+        raise SearchArgumentError("the text is not valid Unicode") from error
+    return words
+
+
+def _embed(query: str | bytes, encoder: Encoder | None, collection: CollectionInfo) -> Vectors:
     if encoder is None:
-        raise SearchArgumentError("a picture needs a model to embed it with")
+        what = "a text" if isinstance(query, str) else "a picture"
+        raise SearchArgumentError(f"{what} needs a model to embed it with")
     if encoder.model_version != collection.model_version:
         raise PermanentError(
             f"collection {collection.name} was filled by model {collection.model_version}, but "
             f"CATALOG_MODEL is {encoder.model_version}: set CATALOG_MODEL to the collection's "
             "model, or sync with the new one"
         )
-    return encoder.encode_image(picture)
+    if isinstance(query, bytes):
+        return encoder.encode_image(query)
+    vector: Vectors = encoder.encode_texts([query])[0]
+    return vector
 
 
 def _vector_of(opened: Points, product_id: UUID, alias: str) -> Vectors:
@@ -180,7 +226,11 @@ def _vector_of(opened: Points, product_id: UUID, alias: str) -> Vectors:
     for point in opened.retrieve([product_id], vector=True):
         if point.vector is not None:
             return point.vector
-    raise PermanentError(
+    raise _absent(product_id, alias)
+
+
+def _absent(product_id: UUID, alias: str) -> PermanentError:
+    return PermanentError(
         f"product {product_id} is not in {alias}: it is not live, its picture is not accepted, or "
         "it is not synced yet"
     )

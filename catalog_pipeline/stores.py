@@ -11,10 +11,12 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+import httpx
 from pydantic import (
     AfterValidator,
     AnyHttpUrl,
@@ -266,6 +268,11 @@ class StoreConfig(_Strict):
     ca_file: File | None = None
     image_ports: tuple[Annotated[int, Field(ge=1, le=65_535)], ...] = (80, 443)
 
+    @property
+    def sent_user_agent(self) -> str:
+        """The User-Agent of every request, for products and for pictures."""
+        return self.user_agent or f"catalog-pipeline/{version('catalog-pipeline')}"
+
     def is_polled(self, now: datetime) -> bool:
         """Whether the store may be read without anyone asking for it."""
         return self.active and (self.paused is None or now >= self.paused.until)
@@ -275,8 +282,10 @@ class StoreConfig(_Strict):
     def _url_is_a_plain_site(cls, value: str, info: ValidationInfo) -> str:
         try:
             AnyHttpUrl(value)
+            # What would ask it is stricter in places.
+            httpx.URL(value)
             parts = urlsplit(value)
-        except (ValidationError, ValueError):
+        except (ValidationError, ValueError, httpx.InvalidURL):
             parts = urlsplit("")
         if not parts.hostname or not value.isprintable() or any(char in value for char in " \\"):
             raise ValueError("must be a web address such as https://shop.example.com")

@@ -12,11 +12,15 @@ from qdrant_client import QdrantClient
 from catalog_pipeline.catalog import bulk
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.overrides import Decision, hide_product
+from catalog_pipeline.catalog.rates import ASSUMED, Rate, Rates, measured_rates
 from catalog_pipeline.catalog.schema import gates, image_attempts, image_verdicts, quarantine
+from catalog_pipeline.catalog.syncs import Sync, record_syncs
 from catalog_pipeline.explain import Explanation, UnknownProductError, explain
 from catalog_pipeline.files import DataFolder
-from catalog_pipeline.plan import Plan, plan
+from catalog_pipeline.plan import Plan, WalkTime, plan
+from catalog_pipeline.products.archive import Archive
 from catalog_pipeline.vectors.qdrant_server import ServerIndex
+from catalog_pipeline_tests.products.walks import archived
 from catalog_pipeline_tests.vectors.shop import MODEL, MOMENT, Shop, sha_of, store_config
 
 
@@ -187,7 +191,77 @@ def test_a_plan_counts_what_is_owed_and_changes_nothing(shop: Shop) -> None:
     assert (found.load, found.refresh, found.remove) == (1, 1, {"removed": 1})
     assert (found.removals_wait, found.removal_limit) == (False, 10)
     assert found.seconds > 0
+    assert (found.rates, found.walk) == (ASSUMED, WalkTime("full"))
     assert planned(shop) == found
     assert len(shop.points()) == 3
     bounded = planned(shop, max_images_per_run=1)
     assert (bounded.fetch, bounded.left) == (1, 1)
+
+
+def ran(
+    shop: Shop, number: int, *, store_id: str | None = None, **counts: dict[str, float]
+) -> None:
+    """A run on record; a higher number is a later one."""
+    moment = MOMENT + timedelta(hours=number)
+    sync = Sync(
+        run_id=f"r{number}",
+        store_id=store_id or shop.store_id,
+        job="sync_store",
+        kind="hand",
+        status="success",
+        walk_kind="full",
+        counts=counts,
+        error=None,
+        retries=0,
+        started_at=moment,
+        completed_at=moment,
+        updated_at=moment,
+    )
+    with shop.database.write() as connection:
+        record_syncs(connection, [sync])
+
+
+def test_the_time_goes_by_what_this_deployment_measured(shop: Shop) -> None:
+    shop.product(1)
+    for number in range(1, 13):
+        # The first two are long ago, and count no more.
+        seconds = 1e6 if number < 3 else 10.0
+        ran(
+            shop,
+            number,
+            product_images={"fetched": 60, "unchanged": 40, "seconds": seconds},
+            image_embeddings={"embedded": 40, "seconds": seconds, "load_seconds": 2.0},
+            qdrant_points={"upserted": 100, "payload_refreshed": 900, "seconds": seconds},
+        )
+    # Too little to measure by, another store's server, and a run that embedded nothing.
+    ran(shop, 20, product_images={"fetched": 1, "seconds": 100.0}, image_embeddings={"seconds": 1})
+    ran(shop, 21, store_id="other", product_images={"fetched": 100, "seconds": 1.0})
+    rates = planned(shop).rates
+    assert rates == Rates(Rate(10.0, 10), Rate(5.0, 10), Rate(100.0, 10), load_seconds=2.0)
+    assert planned(shop).seconds == pytest.approx(1 / 10 + 2 + 1 / 5 + 1 / 100, abs=0.06)
+    elsewhere = measured(shop, "a store without syncs of its own")
+    assert elsewhere.fetches.per_second == pytest.approx((100 + 9 * 100) / (1 + 9 * 10))
+
+
+def measured(shop: Shop, store_id: str) -> Rates:
+    with shop.database.read() as connection:
+        return measured_rates(connection, store_id)
+
+
+def test_the_next_walk_is_timed_by_the_last_ones_of_its_kind(shop: Shop) -> None:
+    archive = Archive(shop.files)
+    started = datetime.now(UTC)
+    for seconds in (50, 2, 3, 4):
+        archived(archive, [], clock=started + timedelta(seconds=seconds), images="gallery")
+    archived(archive, [], clock=started + timedelta(hours=1), complete=False)
+    archived(archive, [], clock=started + timedelta(hours=1), kind="incremental")
+    found = plan(
+        shop.database,
+        store_config(shop.store_id, images=shop.images),
+        model_version=MODEL.model_version,
+        collection=shop.collection,
+        archive=archive,
+    )
+    assert (found.walk.kind, found.walk.walks) == ("full", 3)
+    assert found.walk.seconds == pytest.approx(3, abs=1)
+    assert found.seconds >= found.walk.seconds

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from catalog_pipeline.errors import ConfigurationError, PermanentError
-from catalog_pipeline.search import MAX_LIMIT, search
+from catalog_pipeline.search import MAX_LIMIT, MAX_TEXT, product_payload, search
 from catalog_pipeline.vectors.index import CollectionSpec, VectorIndex, Vectors
 from catalog_pipeline.vectors.qdrant_edge import EdgeIndex
 from catalog_pipeline.vectors.qdrant_server import ServerIndex
@@ -25,12 +25,15 @@ PRODUCTS = [UUID(int=100 + number) for number in range(6)]
 
 @dataclass
 class Encoder:
-    """Reads the angle that a picture's text says."""
+    """Reads the angle that a picture or a text says."""
 
     model_version: str = "m-1"
 
     def encode_image(self, content: bytes) -> Vectors:
         return at_angle(float(content))
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        return np.stack([at_angle(float(text.removesuffix(" degrees"))) for text in texts])
 
 
 def at_angle(degrees: float) -> Vectors:
@@ -79,6 +82,29 @@ def test_a_picture_finds_the_nearest_first(index: VectorIndex) -> None:
     assert numbers(hits) == [1, 2, 0]
     assert hits[0].score == pytest.approx(math.cos(math.radians(2)), abs=1e-5)
     assert hits[0].payload["title"] == "Product 1"
+
+
+def test_a_text_finds_the_nearest_first(index: VectorIndex) -> None:
+    hits = search(index, ALIAS, "  28   degrees\n", encoder=Encoder(), limit=3, in_stock=True)
+    assert numbers(hits) == [3, 2, 4]
+    assert hits[0].score == pytest.approx(math.cos(math.radians(2)), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "the text is empty"),
+        (" \n\t", "the text is empty"),
+        ("dress " * MAX_TEXT, "no model reads more than"),
+        ("dress \udcff", "not valid Unicode"),
+    ],
+    ids=["empty", "blank", "long", "broken"],
+)
+def test_a_text_that_cannot_be_asked_for_is_named(index: VectorIndex, text: str, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        search(index, ALIAS, text, encoder=Encoder())
+    with pytest.raises(ConfigurationError, match="a text needs a model"):
+        search(index, ALIAS, "dress")
 
 
 def test_a_picture_may_be_a_file(index: VectorIndex, tmp_path: Path) -> None:
@@ -166,6 +192,12 @@ def test_an_alias_or_product_that_is_not_there_is_named(index: VectorIndex) -> N
         search(index, "winter", b"0", encoder=Encoder())
     with pytest.raises(PermanentError, match=f"{UUID(int=7)} is not in products"):
         search(index, ALIAS, UUID(int=7))
+    with pytest.raises(PermanentError, match=f"{UUID(int=7)} is not in products"):
+        product_payload(index, ALIAS, UUID(int=7))
+
+
+def test_a_product_tells_what_the_collection_says_of_it(index: VectorIndex) -> None:
+    assert product_payload(index, ALIAS, PRODUCTS[4]) == payload(4)
 
 
 def test_search_on_qdrant_edge(tmp_path: Path) -> None:

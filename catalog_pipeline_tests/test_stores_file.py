@@ -230,6 +230,7 @@ frequency: 3
         ("url", "ftp://shop.example.com", "must be a web address"),
         ("url", "https://", "must be a web address"),
         ("url", "https://[", "must be a web address"),
+        ("url", "https://127.0.0.01", "must be a web address"),
         ("url", "https://shop.example.com:99999", "must be a web address"),
         ("url", "https://shop example.com", "must be a web address"),
         ("url", '"https://shop.example.com/\\n"', "must be a web address"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select, update
@@ -102,6 +103,36 @@ def hold_store(database: Database, store_id: str, run: str) -> Iterator[StoreLea
         stop.set()
         renewer.join()
         _give_back(lease)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Who holds a store, or held it last.
+
+    Attributes:
+        run: the run's id; None where the store was given back.
+        silent_seconds: since the lease was last renewed.
+    """
+
+    run: str | None
+    silent_seconds: float
+
+
+def held_stores(database: Database) -> dict[str, Held]:
+    """What the leases say, by store; a store that was never held is not in it.
+
+    Raises:
+        ServiceUnavailableError: the database cannot be reached or was lost.
+    """
+    with database.read() as connection:
+        now = database.now(connection)
+        return {
+            row.store_id: Held(
+                run=row.owner.split("|", 3)[3] if row.owner is not None else None,
+                silent_seconds=(now - row.heartbeat_at).total_seconds(),
+            )
+            for row in connection.execute(select(leases).where(leases.c.heartbeat_at.is_not(None)))
+        }
 
 
 def _take(database: Database, store_id: str, run: str) -> StoreLease:

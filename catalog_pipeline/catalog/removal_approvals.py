@@ -28,6 +28,15 @@ class ApprovalRefusedError(PermanentError):
 
 
 @dataclass(frozen=True)
+class Approval:
+    """A person's word, given with a run, that as many removals as are waiting may go."""
+
+    count: int
+    who: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class WaitingRemoval:
     """A live product that a complete walk did not find; `reason` is absent or trash."""
 

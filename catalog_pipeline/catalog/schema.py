@@ -338,6 +338,36 @@ unreferenced_files = Table(
     Column("since", UtcDateTime, nullable=False),
 )
 
+circuits = Table(
+    "circuits",
+    metadata,
+    # Stores that failed when they were last asked; one that answers has no row.
+    Column("store_id", String(63), primary_key=True),
+    # In a row.
+    Column("failures", Integer, nullable=False),
+    # What failed last: probe | walk
+    Column("failed", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("failed_at", UtcDateTime, nullable=False),
+    # The failure that opened it, or kept it open, last; null while the circuit is closed.
+    Column("opened_at", UtcDateTime, nullable=True),
+)
+
+check_verdicts = Table(
+    "check_verdicts",
+    metadata,
+    # What each check of the stores last said of each of them.
+    Column("check_name", String(64), primary_key=True),
+    Column("store_id", String(63), primary_key=True),
+    Column("passed", Boolean, nullable=False),
+    # {what was counted: number}, and {what is wrong: [a few ids]}.
+    Column("counts", Json, nullable=False),
+    Column("examples", Json, nullable=False),
+    # Why the store could not be checked; null where it could.
+    Column("problem", Text, nullable=True),
+    Column("checked_at", UtcDateTime, nullable=False),
+)
+
 accepted_stores = Table(
     "accepted_stores",
     metadata,
@@ -356,7 +386,7 @@ syncs = Table(
     Column("run_id", String(64), primary_key=True),
     Column("store_id", String(63), primary_key=True),
     Column("job", String(128), nullable=False),
-    # Why it was started: hand | incremental | nightly | full | first
+    # Why it was started: hand | incremental | prices | nightly | full | first | backlog
     Column("kind", String(32), nullable=False),
     # queued | started | success | failure | canceled, as Dagster says it
     Column("status", String(32), nullable=False),

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from itertools import takewhile
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
 from catalog_pipeline.catalog.bulk import upsert
-from catalog_pipeline.catalog.schema import syncs
+from catalog_pipeline.catalog.schema import store_states, syncs
 
 _LOOKED_AT = 16
 FINISHED = frozenset({"success", "failure", "canceled"})
@@ -86,6 +86,30 @@ def failures_in_a_row(connection: Connection, store_id: str) -> tuple[int, datet
     found = [sync for sync in last_syncs(connection, store_id, _LOOKED_AT) if sync.is_finished]
     failed = list(takewhile(lambda sync: sync.status == "failure", found))
     return len(failed), (failed[0].completed_at or failed[0].updated_at) if failed else None
+
+
+def last_whole_syncs(connection: Connection) -> dict[str, Sync]:
+    """The latest finished run of every store, those left out that were of one product."""
+    latest = syncs.alias("latest")
+    newest = (
+        select(latest.c.run_id)
+        .where(
+            latest.c.store_id == store_states.c.store_id,
+            latest.c.status.in_(FINISHED),
+            latest.c.walk_kind.is_distinct_from("product"),
+        )
+        .order_by(latest.c.updated_at.desc(), latest.c.run_id)
+        .limit(1)
+        .correlate(store_states)
+        .scalar_subquery()
+    )
+    # From the stores to their runs: thousands of runs of each are kept.
+    rows = connection.execute(
+        select(*(syncs.c[field.name] for field in fields(Sync)))
+        .select_from(store_states)
+        .join(syncs, and_(syncs.c.store_id == store_states.c.store_id, syncs.c.run_id == newest))
+    )
+    return {row.store_id: Sync(*row) for row in rows}
 
 
 def last_syncs(connection: Connection, store_id: str, limit: int = 1) -> list[Sync]:

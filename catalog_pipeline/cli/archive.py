@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from catalog_pipeline.catalog.lease import hold_store
-from catalog_pipeline.cli.deployment import as_json, open_database, pick_store, read_stores
+from catalog_pipeline.cli.deployment import as_json, open_database, pick_store, stores_to_look_after
 from catalog_pipeline.cli.output import print_json, table, terminal
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.products.archive import Archive
@@ -38,7 +38,7 @@ def replay(store_id: str | None, since: datetime | None, as_json: bool) -> None:
     found: list[dict[str, Any]] = []
     with open_database(settings) as database:
         walks = Archive(DataFolder(settings.data_dir))
-        for store in _chosen(read_stores(settings), store_id):
+        for store in _chosen(stores_to_look_after(settings, database), store_id):
             with hold_store(database, store.id, "catalog archive replay") as lease:
                 report = replay_store(
                     lease, walks, store, since=since.replace(tzinfo=UTC) if since else None
@@ -65,7 +65,7 @@ def prune(days: int | None, as_json: bool) -> None:
     found: list[dict[str, Any]] = []
     with open_database(settings) as database:
         walks = Archive(DataFolder(settings.data_dir))
-        for store in read_stores(settings).stores.values():
+        for store in stores_to_look_after(settings, database).stores.values():
             with hold_store(database, store.id, "catalog archive prune") as lease:
                 report = prune_archive(lease, walks, days=days or settings.archive_days)
             found.append({"store": store.id, "report": report})

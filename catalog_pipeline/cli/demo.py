@@ -7,7 +7,6 @@ it must not be able to touch a real deployment.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import signal
 import subprocess
@@ -19,28 +18,28 @@ from typing import Any
 
 import click
 from dagster import DagsterInstance
-from PIL import Image
-from sqlalchemy import select
 
-from catalog_pipeline.catalog.schema import points, products
-from catalog_pipeline.cli.deployment import open_database, read_stores, use_dagster_home
+from catalog_pipeline.cli.deployment import read_stores, use_dagster_home
 from catalog_pipeline.cli.output import EXIT_FAILED, terminal
 from catalog_pipeline.cli.runs import register_partitions
-from catalog_pipeline.cli.search import run_search, show
+from catalog_pipeline.cli.search import run_search, show, write_page
 from catalog_pipeline.cli.sync import SyncRequest, sync_store
 from catalog_pipeline.defs.runs import end_dead_runs
 from catalog_pipeline.demo.model import build_demo_model
 from catalog_pipeline.demo.samples import SampleStores, fingerprint, running_at
 from catalog_pipeline.demo.stores_file import KEY_VARIABLE, SECRET_VARIABLE, write_stores_file
 from catalog_pipeline.errors import CatalogError
-from catalog_pipeline.files import DataFolder
-from catalog_pipeline.images.blobs import read_blob
+from catalog_pipeline.exhibits.search_page import Question
 from catalog_pipeline.instance import ensure_workspace
 from catalog_pipeline.settings import PREFIX, Settings, load_settings
 
 FOLDER = Path(".catalog/demo")
 START_SECONDS = 30
 LOOPBACK = "127.0.0.1"
+# Several of the generated products are just this.
+CLOSING_QUERY = "checked purple dress"
+CLOSING_LINES = 5
+SHOWN = 30
 
 
 class DemoError(CatalogError):
@@ -139,21 +138,13 @@ def _store_ids(settings: Settings) -> list[str]:
 
 
 def _search_something(settings: Settings) -> None:
-    """Ask for the products that look like one of them, by a worse copy of its picture."""
-    with open_database(settings) as database, database.read() as connection:
-        product = connection.execute(
-            select(products.c.title, products.c.store_id, points.c.image_sha256)
-            .join(points, points.c.point_id == products.c.product_id)
-            .order_by(products.c.store_id, products.c.external_id)
-            .limit(1)
-        ).one_or_none()
-    if product is None:
-        raise DemoError("nothing was loaded; the lines above say why")
-    picture = Image.open(io.BytesIO(read_blob(DataFolder(settings.data_dir), product.image_sha256)))
-    halved = io.BytesIO()
-    picture.convert("RGB").reduce(2).save(halved, "JPEG", quality=60)
-    click.echo(f"\nWhat looks like “{product.title}”? (its picture halved, at JPEG quality 60)\n")
-    show(run_search(settings, halved.getvalue(), limit=5))
+    """Ask in words, and leave the answer as a page too."""
+    click.echo(f'\ncatalog search --text "{CLOSING_QUERY}"\n')
+    hits = run_search(settings, CLOSING_QUERY, limit=SHOWN)
+    show(hits[:CLOSING_LINES])
+    click.echo()
+    question = Question("Search by text", CLOSING_QUERY)
+    write_page(FOLDER / "search.html", settings, question, hits)
 
 
 def _serve_ui(settings: Settings, port: int) -> None:

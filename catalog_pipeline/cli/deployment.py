@@ -10,6 +10,7 @@ from uuid import UUID
 
 import click
 
+from catalog_pipeline.catalog.accepted import stores_in_force
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.identity import product_id
 from catalog_pipeline.errors import ConfigurationError
@@ -32,12 +33,24 @@ def open_database(settings: Settings) -> Iterator[Database]:
 
 
 def read_stores(settings: Settings) -> StoresFile:
-    """The stores of the deployment.
+    """The stores of the file as it is, for whoever starts a sync or asks about the file itself.
 
     Raises:
         ConfigurationError: the file is absent or wrong.
     """
     return load_stores(settings.stores_file)
+
+
+def stores_to_look_after(settings: Settings, database: Database) -> StoresFile:
+    """The stores in force; where the file is wrong, the last accepted ones, with a word on it.
+
+    Raises:
+        ConfigurationError: the file is absent or wrong, and none was ever accepted.
+    """
+    found = stores_in_force(database, settings.stores_file)
+    if found.problem is not None:
+        click.echo(found.problem, err=True)
+    return found.file
 
 
 def pick_store(stores: StoresFile, store_id: str) -> StoreConfig:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from catalog_pipeline.cli.deployment import as_json, open_database, pick_store, read_stores
+from catalog_pipeline.cli.deployment import as_json, open_database, pick_store, stores_to_look_after
 from catalog_pipeline.cli.output import print_json, table, terminal
+from catalog_pipeline.cli.status import settle_runs
 from catalog_pipeline.embeddings.model import resolve_model
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.plan import Plan
@@ -21,13 +22,15 @@ from catalog_pipeline.vectors.index import collection_name
 def plan(store: str | None, as_json: bool) -> None:
     """Show what a sync of STORE, or of every store, would fetch, embed, write and remove.
 
-    Nothing is changed and no store is asked: what a walk will bring is not known before it.
+    Nothing is changed and no store is asked: what a walk will bring is not known before it. The
+    time is an estimate by this deployment's own syncs, as far as there are any.
     """
     settings = load_settings()
     model_version = resolve_model(settings.model).model_version
-    stores = read_stores(settings)
-    chosen = [pick_store(stores, store)] if store else list(stores.stores.values())
     with open_database(settings) as database:
+        settle_runs(settings, database)
+        stores = stores_to_look_after(settings, database)
+        chosen = [pick_store(stores, store)] if store else list(stores.stores.values())
         archive = Archive(DataFolder(settings.data_dir))
         found = [
             make_plan(
@@ -74,4 +77,21 @@ def _notes(one: Plan) -> list[str]:
             f"{one.store_id}: {sum(one.remove.values())} removals would wait for an approval, more "
             f"than {one.removal_limit} at once are not made unasked"
         )
+    notes.append(f"{one.store_id}: the time stands on {_basis(one)}")
     return notes
+
+
+def _basis(one: Plan) -> str:
+    walk = one.walk
+    if walk.walks:
+        stands = [f"{walk.seconds:,.1f} s of {walk.kind} walk (measured, walks: {walk.walks})"]
+    else:
+        stands = [f"no {walk.kind} walk, which is not counted"]
+    for what, rate in (
+        ("fetches", one.rates.fetches),
+        ("embeddings", one.rates.embeddings),
+        ("points", one.rates.points),
+    ):
+        source = f"measured, syncs: {rate.syncs}" if rate.syncs else "assumed"
+        stands.append(f"{rate.per_second:,.1f} {what} a second ({source})")
+    return ", ".join(stands)

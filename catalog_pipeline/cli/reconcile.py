@@ -9,7 +9,8 @@ import click
 
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.lease import hold_store
-from catalog_pipeline.cli.deployment import as_json, open_database, pick_store, read_stores
+from catalog_pipeline.catalog.verdicts import record_verdict
+from catalog_pipeline.cli.deployment import as_json, open_database, pick_store, stores_to_look_after
 from catalog_pipeline.cli.output import EXIT_FAILED, print_json, table, terminal
 from catalog_pipeline.embeddings.model import ModelSpec, resolve_model
 from catalog_pipeline.files import DataFolder
@@ -19,7 +20,7 @@ from catalog_pipeline.settings import Settings, load_settings
 from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.vectors.index import VectorIndex
 from catalog_pipeline.vectors.open import open_index
-from catalog_pipeline.vectors.reconcile import SourceIds, repair
+from catalog_pipeline.vectors.reconcile import CHECK, Reconciliation, SourceIds, repair
 from catalog_pipeline.vectors.reconcile import reconcile as compare
 
 _MOST_SHOWN = 5
@@ -38,9 +39,9 @@ def reconcile(store: str | None, mend: bool, as_json: bool) -> None:
     """
     settings = load_settings()
     model = resolve_model(settings.model)
-    stores = read_stores(settings)
-    chosen = [pick_store(stores, store)] if store else list(stores.stores.values())
     with open_database(settings) as database, open_index(settings) as index:
+        stores = stores_to_look_after(settings, database)
+        chosen = [pick_store(stores, store)] if store else list(stores.stores.values())
         found = [_one(settings, database, index, model, one, mend=mend) for one in chosen]
     if as_json:
         print_json({"stores": found})
@@ -64,6 +65,7 @@ def _one(
     source = None if seen is None else SourceIds(*seen)
     alias = settings.collection
     before = compare(database, index, store, model, alias=alias, source=source)
+    _keep(database, before)
     if not mend or before.agrees:
         return {"store": store.id, "before": before, "after": before, "repaired": None}
     with hold_store(database, store.id, "catalog reconcile") as lease:
@@ -78,7 +80,14 @@ def _one(
             deployment_id=database.deployment_id(),
         )
     after = compare(database, index, store, model, alias=alias, source=source)
+    _keep(database, after)
     return {"store": store.id, "before": before, "after": after, "repaired": report}
+
+
+def _keep(database: Database, found: Reconciliation) -> None:
+    """Let the check that speaks for all stores know of it."""
+    with database.write() as connection:
+        record_verdict(connection, CHECK, found.verdict())
 
 
 def _show(found: list[dict[str, Any]]) -> None:

@@ -20,10 +20,9 @@ import dagster as dg
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 from catalog_pipeline.defs.partitions import STORES
-from catalog_pipeline.defs.runs import EXECUTED_BY, end_dead_runs
+from catalog_pipeline.defs.runs import end_dead_runs, executed_here
 from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.instance import ensure_workspace
-from catalog_pipeline.processes import this_process
 
 JOB = "sync_store"
 Watch = Callable[[str, threading.Event], None]
@@ -101,7 +100,7 @@ def _executed_here(
             run_id=run_id,
             partition_key=store_id,
             run_config=_quiet(run_config),
-            tags={EXECUTED_BY: this_process()},
+            tags=executed_here(run_id),
             raise_on_error=False,
         )
     finally:

@@ -1,7 +1,9 @@
-"""`catalog search`: the products nearest to a picture or to another product."""
+"""`catalog search`: the products nearest to words, to a picture or to another product."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,60 +13,68 @@ import click
 from catalog_pipeline.cli.deployment import as_json, named_product
 from catalog_pipeline.cli.output import print_json, table, terminal
 from catalog_pipeline.embeddings.encode import Embedder
-from catalog_pipeline.search import MAX_LIMIT, Hit
+from catalog_pipeline.errors import ConfigurationError
+from catalog_pipeline.exhibits.search_page import Question, search_page
+from catalog_pipeline.files import DataFolder
+from catalog_pipeline.images.blobs import DamagedBlobError, read_blob
+from catalog_pipeline.search import MAX_LIMIT, Hit, product_payload
 from catalog_pipeline.search import search as find
 from catalog_pipeline.settings import Settings, load_settings
 from catalog_pipeline.vectors.open import open_index
 
+Query = str | bytes | Path | UUID
+
 
 @click.command()
+@click.option("--text", help="Words, such as “striped blue dress”.")
 @click.option(
     "--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A picture."
 )
 @click.option("--product", help="A product: its id, or STORE:EXTERNAL_ID.")
 @click.option("--store", help="Only this store's products.")
+@click.option("--category", help="Only products in this category, by its exact name.")
 @click.option("--min-price", type=float, help="Only products that cost at least this.")
 @click.option("--max-price", type=float, help="Only products that cost at most this.")
 @click.option("--currency", help="Only prices in this currency, an ISO 4217 code.")
+@click.option(
+    "--in-stock/--sold-out", default=None, help="Only products that are, or are not, in stock."
+)
 @click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=10, show_default=True)
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write a page with the pictures to this file.",
+)
 @as_json
 def search(
+    text: str | None,
     image: Path | None,
     product: str | None,
-    store: str | None,
-    min_price: float | None,
-    max_price: float | None,
-    currency: str | None,
-    limit: int,
+    html: Path | None,
     as_json: bool,
+    **filters: Any,
 ) -> None:
-    r"""Find the products that look most like a picture or a product.
+    """Find the products nearest to words, to a picture or to another product.
 
     \b
     Examples:
-      catalog search --image dress.jpg --store atelier --max-price 100
-      catalog search --product atelier:1042
-    """
-    if (image is None) == (product is None):
-        raise click.UsageError("give one of --image and --product")
-    query = image if image is not None else named_product(str(product), "--product")
-    hits = run_search(
-        load_settings(),
-        query,
-        store=store,
-        min_price=min_price,
-        max_price=max_price,
-        currency=currency,
-        limit=limit,
-    )
+      catalog search --text "striped blue dress" --in-stock --max-price 100
+      catalog search --image dress.jpg --store atelier --category Dresses
+      catalog search --product atelier:1042 --limit 50 --html similar.html
+    """  # noqa: D301 - \b is click's
+    query = _query(text, image, product)
+    settings = load_settings()
+    hits = run_search(settings, query, **filters)
+    if html is not None:
+        write_page(html, settings, _question(settings, query, filters), hits)
     if as_json:
         print_json({"hits": hits})
     else:
         show(hits)
 
 
-def run_search(settings: Settings, query: bytes | Path | UUID, **filters: Any) -> list[Hit]:
-    """Search by the settings; the model is loaded only for a picture."""
+def run_search(settings: Settings, query: Query, **filters: Any) -> list[Hit]:
+    """Search by the settings; the model is loaded only for words and pictures."""
     encoder = None
     if not isinstance(query, UUID):
         encoder = Embedder(
@@ -89,12 +99,77 @@ def show(hits: list[Hit]) -> None:
             hit.payload["external_id"],
             hit.payload["title"],
             _price(hit.payload),
-            hit.payload["product_url"],
+            hit.payload.get("in_stock"),
+            hit.payload.get("product_url"),
         ]
         for hit in hits
     ]
-    columns = ["score", "store", "id", "title", "price", "page"]
+    columns = ["score", "store", "id", "title", "price", "in stock", "page"]
     terminal().print(table(columns, rows, numbers=["score", "price"]))
+
+
+def write_page(path: Path, settings: Settings, question: Question, hits: list[Hit]) -> None:
+    """Write the hits as a page, and say so.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+    """
+    origin = f"{settings.collection}, {settings.model}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    page = search_page(question, hits, DataFolder(settings.data_dir), origin)
+    try:
+        # What no encoding can hold is no character, and one bad title must not cost the page.
+        path.write_bytes(page.encode("utf-8", "replace"))
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
+    click.echo(f"Wrote {path}", err=True)
+
+
+def _query(text: str | None, image: Path | None, product: str | None) -> Query:
+    if sum(given is not None for given in (text, image, product)) != 1:
+        raise click.UsageError("give one of --text, --image and --product")
+    if text is not None:
+        return text
+    if image is not None:
+        return image
+    return named_product(str(product), "--product")
+
+
+def _question(settings: Settings, query: Query, filters: dict[str, Any]) -> Question:
+    conditions = _conditions(**filters)
+    if isinstance(query, str):
+        return Question("Search by text", query.strip(), conditions=conditions)
+    if isinstance(query, Path):
+        return Question("Search by picture", query.name, query.read_bytes(), conditions)
+    assert isinstance(query, UUID)
+    with open_index(settings, run="catalog search") as index:
+        product = product_payload(index, settings.collection, query)
+    picture = None
+    with suppress(FileNotFoundError, DamagedBlobError):
+        picture = read_blob(DataFolder(settings.data_dir), str(product["image_sha256"]))
+    return Question("Search by product", str(product["title"]), picture, conditions)
+
+
+def _conditions(
+    *,
+    store: str | None,
+    category: str | None,
+    min_price: float | None,
+    max_price: float | None,
+    currency: str | None,
+    in_stock: bool | None,
+    limit: int,
+) -> list[str]:
+    """The filters in words."""
+    told = {
+        f"at most {limit}": True,
+        f"store {store}": store is not None,
+        f"category {category}": category is not None,
+        f"from {min_price or 0:g}": min_price is not None,
+        f"up to {max_price or 0:g}": max_price is not None,
+        f"in {currency}": currency is not None,
+        "in stock" if in_stock else "sold out": in_stock is not None,
+    }
+    return [words for words, applies in told.items() if applies]
 
 
 def _price(payload: Any) -> str | None:

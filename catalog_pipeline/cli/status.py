@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 from dagster import DagsterError, DagsterInstance
 from sqlalchemy.exc import SQLAlchemyError
 
+from catalog_pipeline.catalog.circuits import Circuit, read_circuits
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.queries import StoreSummary, summarise_store
 from catalog_pipeline.catalog.syncs import Sync, last_syncs
@@ -19,6 +21,7 @@ from catalog_pipeline.defs.run_records import settle
 from catalog_pipeline.defs.runs import end_dead_runs
 from catalog_pipeline.embeddings.model import resolve_model
 from catalog_pipeline.errors import CatalogError
+from catalog_pipeline.products.circuit import asked_again_at, describe, state_of
 from catalog_pipeline.settings import Settings, load_settings
 from catalog_pipeline.vectors.index import collection_name
 
@@ -28,12 +31,17 @@ from catalog_pipeline.vectors.index import collection_name
 def status(as_json: bool) -> None:
     """Show what is known of every store: rows, images, vectors, points, last walk and sync."""
     settings = load_settings()
-    found, syncs = summaries(settings)
+    found, syncs, circuits = summaries(settings)
+    now = datetime.now(UTC)
     if as_json:
         print_json(
             {
                 "stores": [
-                    {**dataclasses.asdict(one), "last_sync": syncs.get(one.store_id)}
+                    {
+                        **dataclasses.asdict(one),
+                        "last_sync": syncs.get(one.store_id),
+                        "circuit": _circuit(circuits.get(one.store_id), now),
+                    }
                     for one in found
                 ]
             }
@@ -64,25 +72,37 @@ def status(as_json: bool) -> None:
         last = syncs.get(one.store_id)
         if last is not None and last.error is not None:
             click.echo(f"{one.store_id}: its last sync: {printable(last.error)}")
+        circuit = circuits.get(one.store_id)
+        if circuit is not None:
+            click.echo(
+                f"{one.store_id}: {state_of(circuit, now)} circuit: {describe(circuit, now)}; the "
+                f"last failure: {printable(circuit.reason)}"
+            )
 
 
-def summaries(settings: Settings) -> tuple[list[StoreSummary], dict[str, Sync]]:
-    """Counts of every store in stores.yaml, for the configured model, and each one's last run."""
+def summaries(
+    settings: Settings,
+) -> tuple[list[StoreSummary], dict[str, Sync], dict[str, Circuit]]:
+    """Counts of every store in stores.yaml, for the configured model, and each one's last run.
+
+    The third part names the stores that failed when they were last asked.
+    """
     stores = read_stores(settings)
     model_version = _model_version(settings)
     collection = collection_name(settings.collection, model_version) if model_version else None
     with open_database(settings) as database:
-        _settle(settings, database)
+        settle_runs(settings, database)
         with database.read() as connection:
             counts = [
                 summarise_store(connection, Scope.of(store), model_version, collection)
                 for store in stores.stores.values()
             ]
             last = {store: last_syncs(connection, store) for store in stores.stores}
-    return counts, {store: found[0] for store, found in last.items() if found}
+            circuits = read_circuits(connection)
+    return counts, {store: found[0] for store, found in last.items() if found}, circuits
 
 
-def _settle(settings: Settings, database: Database) -> None:
+def settle_runs(settings: Settings, database: Database) -> None:
     """Bring the record of runs up to date, where there is an instance that knows any."""
     try:
         use_dagster_home(settings)
@@ -92,6 +112,15 @@ def _settle(settings: Settings, database: Database) -> None:
     except (DagsterError, SQLAlchemyError, CatalogError) as error:
         # The counts are worth showing all the same.
         click.echo(f"Dagster cannot be asked for its runs: {error}", err=True)
+
+
+def _circuit(circuit: Circuit | None, now: datetime) -> dict[str, Any]:
+    """A store's circuit as JSON shows it; one without failures is closed."""
+    found: dict[str, Any] = {"state": state_of(circuit, now), "failures": 0}
+    if circuit is not None:
+        found |= dataclasses.asdict(circuit) | {"asked_again_at": asked_again_at(circuit)}
+        del found["store_id"]
+    return found
 
 
 def _described(sync: Sync | None) -> str | None:

@@ -1,4 +1,4 @@
-"""`catalog stores`: whether the stores of stores.yaml can be read, and an end to one."""
+"""`catalog stores`: whether the stores of stores.yaml can be read, an end to a pause or to one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from catalog_pipeline.emptying import count_points, empty_store
 from catalog_pipeline.errors import ConfigurationError
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.products.check import check_store
+from catalog_pipeline.products.circuit import resume_store
 from catalog_pipeline.settings import load_settings
 from catalog_pipeline.vectors.open import open_index
 
@@ -39,10 +40,34 @@ def check(store: str | None, as_json: bool) -> None:
         outcomes.append(outcome)
         if not as_json:
             click.echo(f"{'ok    ' if outcome.ok else 'failed'}  {printable(outcome.sentence)}")
+            for line in (outcome.report or "").splitlines():
+                click.echo(f"        {printable(line)}".rstrip())
     if as_json:
         print_json({"stores": outcomes})
     if not all(outcome.ok for outcome in outcomes):
         sys.exit(EXIT_FAILED)
+
+
+@stores.command()
+@click.argument("store")
+@click.option("--reason", default="", help="Why; kept with the decision.")
+@as_json
+def resume(store: str, reason: str, as_json: bool) -> None:
+    """End the pause of STORE, which is left alone because it kept failing.
+
+    Sensors and schedules ask it again from now on.
+    """
+    settings = load_settings()
+    pick_store(read_stores(settings), store)
+    with open_database(settings) as database:
+        before = resume_store(database, store, who=getpass.getuser(), reason=reason)
+    if as_json:
+        print_json({"store": store, "resumed": before})
+    elif before is None:
+        click.echo(f"{store}: it did not fail when it was last asked; nothing to resume.")
+    else:
+        click.echo(f"{store}: resumed after {before.failures} failures in a row.")
+        click.echo(f"The last one: {printable(before.reason)}")
 
 
 @stores.command()

@@ -15,22 +15,27 @@ from catalog_pipeline.defs.vectors import qdrant_points
 
 STAGES = [raw_products, products, product_images, image_embeddings, qdrant_points]
 
-Kind = Literal["incremental", "nightly", "full", "first"]
+Kind = Literal["incremental", "prices", "nightly", "full", "first", "backlog"]
 
 _PRIORITY = "dagster/priority"
 # The run queue takes the highest first: a person waits, a first sync can.
 PRIORITIES: dict[str, int] = {
     BY_HAND: 10,
     "incremental": 5,
+    "prices": 5,
     "nightly": 0,
     "full": 0,
+    "backlog": -3,
     "first": -5,
 }
 _WALKS: dict[Kind, str] = {
     "incremental": "incremental",
+    "prices": "incremental",
     "nightly": "nightly",
     "full": "full",
     "first": "full",
+    # What has changed meanwhile goes with it.
+    "backlog": "incremental",
 }
 # What starts from the UI or a command line; a sensor's request overrides it.
 _TAGS_BY_HAND = {KIND: BY_HAND, _PRIORITY: str(PRIORITIES[BY_HAND])}
@@ -54,16 +59,17 @@ sync_prices = dg.define_asset_job(
 
 
 def sync_request(store_id: str, kind: Kind, moment: str) -> dg.RunRequest:
-    """Ask for a run of `sync_store`.
+    """Ask for a run of `sync_store`, or of `sync_prices` where it is for those.
 
     Args:
         store_id: the partition.
-        kind: what the run is for; decides its walk and its place in the queue.
+        kind: what the run is for; decides its job, its walk and its place in the queue.
         moment: of the request. A key that came once never starts anything again, so it must tell
             this attempt from every other.
     """
     return dg.RunRequest(
         run_key=f"{kind}/{store_id}/{moment}",
+        job_name=(sync_prices if kind == "prices" else sync_store).name,
         partition_key=store_id,
         run_config={"ops": {"raw_products": {"config": {"walk": _WALKS[kind]}}}},
         tags={KIND: kind, _PRIORITY: str(PRIORITIES[kind])},

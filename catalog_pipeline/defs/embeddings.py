@@ -10,6 +10,7 @@ from catalog_pipeline.defs.columns import EMBEDDINGS_SCHEMA
 from catalog_pipeline.defs.images import product_images
 from catalog_pipeline.defs.metadata import report_metadata
 from catalog_pipeline.defs.partitions import stores_partitions
+from catalog_pipeline.defs.pictures import pictures
 from catalog_pipeline.defs.products import OWNERS
 from catalog_pipeline.defs.resources import (
     DatabaseResource,
@@ -19,6 +20,10 @@ from catalog_pipeline.defs.resources import (
 )
 from catalog_pipeline.defs.stage import RECONNECT, OneProduct, log_progress, stage
 from catalog_pipeline.embeddings.sync import embed_images
+from catalog_pipeline.exhibits.vector_map import vector_map
+
+# One run embeds at a time; the others wait for it.
+POOL = "gpu"
 
 
 class EmbedConfig(OneProduct):
@@ -46,7 +51,7 @@ class EmbedConfig(OneProduct):
     kinds={"pytorch", "huggingface", "parquet"},
     tags={"stage": "embed"},
     code_version="1",
-    pool="gpu",
+    pool=POOL,
     retry_policy=RECONNECT,
     metadata={
         "dagster/table_name": "embeddings",
@@ -86,9 +91,14 @@ def image_embeddings(
             reembed=config.reembed,
             progress=log_progress(context, "images"),
         )
+        version = report.model_version
+        shown = pictures(
+            context, {"map": lambda: vector_map(lease.database, files.get(), store, version)}
+        )
     return dg.MaterializeResult(
         metadata={
             **report_metadata(report, first=("embedded", "reused", "failed")),
+            **shown,
             "dagster/uri": files.get().uri(f"embeddings/{report.model_version}"),
             "dagster/partition_row_count": report.embedded + report.reused,
         }

@@ -6,9 +6,11 @@ from pydantic import Field
 from catalog_pipeline.defs.columns import PRODUCT_IMAGES_SCHEMA
 from catalog_pipeline.defs.metadata import report_metadata
 from catalog_pipeline.defs.partitions import stores_partitions
+from catalog_pipeline.defs.pictures import pictures
 from catalog_pipeline.defs.products import OWNERS, products
 from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, StoresResource
 from catalog_pipeline.defs.stage import RECONNECT, OneProduct, log_progress, stage
+from catalog_pipeline.exhibits.contact_sheet import contact_sheet, measurement_histograms
 from catalog_pipeline.images.sync import sync_images
 
 
@@ -53,17 +55,26 @@ def product_images(
     full disk or a wrong stores.yaml stops the stage, and the next run does the rest.
     """
     with stage(context, database) as lease:
+        store = stores.get(lease.store_id)
         report = sync_images(
             lease,
             files.get(),
-            stores.get(lease.store_id),
+            store,
             product_id=config.product_id(lease.store_id),
             refetch=config.refetch,
             progress=log_progress(context, "images"),
         )
+        shown = pictures(
+            context,
+            {
+                "contact_sheet": lambda: contact_sheet(lease.database, files.get(), store),
+                "histograms": lambda: measurement_histograms(lease.database, store),
+            },
+        )
     return dg.MaterializeResult(
         metadata={
             **report_metadata(report, first=("accepted", "rejected", "fetched")),
+            **shown,
             "dagster/uri": files.get().uri("images"),
             "dagster/partition_row_count": report.accepted,
         }

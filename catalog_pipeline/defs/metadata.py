@@ -43,6 +43,21 @@ def report_metadata(
     return found
 
 
+def how_to_approve(asset: str, store_id: str, waiting: Mapping[str, int]) -> Metadata:
+    """What a person does about removals that the guard holds back; nothing if none are."""
+    count = sum(waiting.values())
+    if not count:
+        return {}
+    return {
+        "approve": dg.MetadataValue.md(
+            f"{count} removals wait for a person, and none of them went. `catalog removals "
+            f"{store_id}` lists them; let them go with `catalog removals {store_id} --approve "
+            f"{count}`, or launch the partition with `approve_removals: {count}` in the run config "
+            f"of `{asset}`."
+        )
+    }
+
+
 def metadata_value(value: Any) -> dg.MetadataValue[Any] | None:
     """One value as Dagster shows it best; None for what is absent or empty."""
     if isinstance(value, bool):

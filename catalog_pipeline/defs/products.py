@@ -3,13 +3,15 @@
 import dagster as dg
 from pydantic import Field
 
+from catalog_pipeline.catalog.removal_approvals import Approval
 from catalog_pipeline.defs.columns import PRODUCTS_SCHEMA, RAW_PRODUCTS
-from catalog_pipeline.defs.metadata import report_metadata
+from catalog_pipeline.defs.metadata import how_to_approve, report_metadata
 from catalog_pipeline.defs.partitions import stores_partitions
 from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, StoresResource
+from catalog_pipeline.defs.run_records import BY_HAND, KIND
 from catalog_pipeline.defs.stage import RECONNECT, log_progress, stage
 from catalog_pipeline.products.archive import Archive
-from catalog_pipeline.products.gone import Approval
+from catalog_pipeline.products.circuit import watched_walk
 from catalog_pipeline.products.http import StoreClient
 from catalog_pipeline.products.reading import ReadRequest, WalkChoice, read_store
 from catalog_pipeline.products.sync import sync_products
@@ -101,12 +103,18 @@ def raw_products(
 
     **When it fails**: the message says what the store answered. `catalog stores check STORE` tells
     a wrong key from a missing right, a wrong address and a closed API. What was archived before
-    the failure is still used; running the partition again starts a new walk.
+    the failure is still used; running the partition again starts a new walk. A store that failed
+    three times in a row is left alone for a while, which grows from 15 minutes to 6 hours: runs
+    that nobody started by hand fail at once then, and `catalog stores resume STORE` ends it.
     """
     with stage(context, database) as lease:
         store = stores.get(lease.store_id)
         archive = Archive(files.get())
-        with StoreClient(store) as client:
+        by_hand = context.run.tags.get(KIND, BY_HAND) == BY_HAND
+        with (
+            watched_walk(lease.database, store.id, by_hand=by_hand) as failed,
+            StoreClient(store) as client,
+        ):
             report = read_store(
                 lease.database,
                 WooCommerceSource(store, client),
@@ -123,6 +131,7 @@ def raw_products(
                 moments=("server_clock",),
             ),
             "store": dg.MetadataValue.url(store.url),
+            **({"circuit": f"closed after {failed.failures} failures in a row"} if failed else {}),
             "dagster/uri": files.get().uri(f"archive/{store.id}/{report.walk_id}"),
             "dagster/partition_row_count": report.products,
         }
@@ -174,6 +183,7 @@ def products(
             **report_metadata(
                 report, first=("live", "new", "changed", "unchanged"), moments=("watermark",)
             ),
+            **how_to_approve("products", lease.store_id, report.waiting),
             "dagster/partition_row_count": report.live,
         }
     )

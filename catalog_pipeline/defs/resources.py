@@ -14,6 +14,7 @@ from pydantic import PrivateAttr
 
 from catalog_pipeline.catalog.accepted import stores_in_force
 from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.defs.runs import executed_here
 from catalog_pipeline.embeddings.encode import Embedder
 from catalog_pipeline.embeddings.model import ModelSpec, resolve_model
 from catalog_pipeline.errors import ConfigurationError, PermanentError
@@ -70,6 +71,14 @@ class DatabaseResource(dg.ConfigurableResource[None]):
             database.migrate()
             self._database = database
         return self._database
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Name this process on the run before it writes anything; no run goes without a database.
+
+        A sensor or schedule that uses the database has no run.
+        """
+        if context.run is not None and context.instance is not None:
+            context.instance.add_run_tags(context.run.run_id, executed_here(context.run.run_id))
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Close the connections when the run ends."""

@@ -13,6 +13,7 @@ from typing import Self
 import dagster as dg
 from dagster._utils.schedules import get_latest_completed_cron_tick, get_next_cron_tick
 
+from catalog_pipeline.catalog.circuits import read_circuits
 from catalog_pipeline.defs.automation import Kind, sync_request, sync_store
 from catalog_pipeline.defs.partitions import STORES
 from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, VectorIndexResource
@@ -20,6 +21,7 @@ from catalog_pipeline.defs.run_records import KIND
 from catalog_pipeline.defs.runs import stores_asked_since, stores_with_unfinished_runs
 from catalog_pipeline.defs.services import Ready, make_ready
 from catalog_pipeline.errors import CatalogError
+from catalog_pipeline.products.circuit import open_circuits
 from catalog_pipeline.products.timetable import last_complete_walks, owed_walks, read_watermarks
 from catalog_pipeline.settings import load_settings
 
@@ -126,12 +128,15 @@ def _owed(
     with ready.database.read() as connection:
         watermarks = read_watermarks(connection)
         walked = last_complete_walks(connection, walk_kinds)
+        left_alone = open_circuits(read_circuits(connection), datetime.now(UTC))
     # A store that was never walked is owed its first sync, which a sensor asks for.
     regular = [
         store for store in ready.polled(found.now) if store in partitions and store in watermarks
     ]
+    if held := [store for store in regular if store in left_alone]:
+        context.log.info("left alone after repeated failures: %s", ", ".join(held))
     return owed_walks(
-        regular,
+        [store for store in regular if store not in left_alone],
         walked,
         stores_asked_since(context.instance, KIND, kind, found.begin),
         stores_with_unfinished_runs(context.instance),

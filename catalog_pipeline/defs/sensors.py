@@ -5,21 +5,30 @@ A sensor gives one reason and starts nothing while a service that every run need
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from pydantic import RootModel, ValidationError
 from sqlalchemy import Connection
 
+from catalog_pipeline.catalog.circuits import Circuit, read_circuits
+from catalog_pipeline.catalog.lease import Held, held_stores
 from catalog_pipeline.catalog.syncs import failures_in_a_row
-from catalog_pipeline.defs.automation import sync_request, sync_store
+from catalog_pipeline.defs.automation import sync_prices, sync_request, sync_store
+from catalog_pipeline.defs.backlog import Backlogs
 from catalog_pipeline.defs.partitions import STORES, stores_partitions
 from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, VectorIndexResource
 from catalog_pipeline.defs.run_records import settle
 from catalog_pipeline.defs.runs import end_dead_runs, stores_with_unfinished_runs
 from catalog_pipeline.defs.services import Ready, make_ready, reach_database
 from catalog_pipeline.errors import CatalogError
+from catalog_pipeline.products.circuit import (
+    asked_again_at,
+    describe,
+    open_circuits,
+    record_answers,
+)
 from catalog_pipeline.products.polling import (
     PollCursor,
     Waiting,
@@ -34,6 +43,7 @@ from catalog_pipeline.products.timetable import read_watermarks
 
 # Dagster cuts an evaluation at 60 s; what follows the probes needs its share.
 DEADLINE_SECONDS = 40.0
+_COUNTING_SECONDS = 5.0
 _MOST_NAMED = 20
 
 Result = dg.SensorResult | dg.SkipReason
@@ -63,12 +73,16 @@ def keep_stores(
 
 
 @dg.sensor(
-    job=sync_store,
+    jobs=[sync_store, sync_prices],
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Asks each store that is due (poll_every) with one cheap request what changed, and asks "
-        "for a run where it shows a product version that is not stored."
+        "for a run where it shows a product version that is not stored: for sync_prices while "
+        "another run embeds, or where more than 100 pictures are owed, and for sync_store else. A "
+        "store that changed during a run of its own is asked again as soon as that is over. Where "
+        "nothing changed and a run left pictures owed, or failed ones are due again, sync_store "
+        "goes on with them, one store at a time. The log says what was chosen and why."
     ),
 )
 def poll_stores(
@@ -77,7 +91,11 @@ def poll_stores(
     files: FilesResource,
     vector_index: VectorIndexResource,
 ) -> Result:
-    """Probe what is due, as far as the deadline allows."""
+    """Probe what is due, as far as the deadline allows, and choose the job for each store.
+
+    Whatever the light job leaves is owed by the records of what is done, so that any whole run does
+    it; the backlog's run only sees to it that one comes before the night.
+    """
     deadline = time.monotonic() + DEADLINE_SECONDS
     try:
         return _poll_stores(context, make_ready(database, files, vector_index), deadline)
@@ -92,14 +110,20 @@ def poll_stores(
 )
 def record_runs(context: dg.SensorEvaluationContext, database: DatabaseResource) -> dg.SkipReason:
     """Bring the record of runs up to date; never asks for a run."""
-    ended = end_dead_runs(context.instance)
-    for run_id in ended:
-        context.log.warning("run %s was left behind by a command line that is gone", run_id)
     try:
-        written = settle(context.instance, reach_database(database))
+        catalog = reach_database(database)
+        _end_dead_runs(context, held_stores(catalog))
+        written = settle(context.instance, catalog)
     except CatalogError as error:
+        # A process of this machine can be looked at without the database.
+        _end_dead_runs(context, None)
         return dg.SkipReason(str(error))
     return dg.SkipReason(f"{written} records written")
+
+
+def _end_dead_runs(context: dg.SensorEvaluationContext, held: Mapping[str, Held] | None) -> None:
+    for run_id, reason in end_dead_runs(context.instance, held).items():
+        context.log.warning("run %s: %s", run_id, reason)
 
 
 def _keep_stores(context: dg.SensorEvaluationContext, ready: Ready) -> Result:
@@ -110,9 +134,11 @@ def _keep_stores(context: dg.SensorEvaluationContext, ready: Ready) -> Result:
     removed = [store for store in partitions if store not in listed]
     with ready.database.read() as connection:
         watermarks = read_watermarks(connection)
+        left_alone = open_circuits(read_circuits(connection), now)
     polled = ready.polled(now)
+    never_synced = [store for store in polled if store not in watermarks]
     wanted, asked = first_syncs(
-        [store for store in polled if store not in watermarks],
+        [store for store in never_synced if store not in left_alone],
         _Asked.read(context.cursor),
         stores_with_unfinished_runs(context.instance),
         now,
@@ -125,6 +151,7 @@ def _keep_stores(context: dg.SensorEvaluationContext, ready: Ready) -> Result:
         )
     if resting := [store for store in listed if store not in polled]:
         lines.append(f"inactive or paused, not polled: {_named(resting)}")
+    lines += _left_alone(left_alone, never_synced)
     if new:
         context.log.info("new: %s", _named(new))
     return dg.SensorResult(
@@ -141,17 +168,21 @@ def _poll_stores(context: dg.SensorEvaluationContext, ready: Ready, deadline: fl
     partitions = set(context.instance.get_dynamic_partitions(STORES))
     with ready.database.read() as connection:
         watermarks = read_watermarks(connection)
+        circuits = read_circuits(connection)
+    left_alone = open_circuits(circuits, now)
     # A store that was never walked to the end is owed its first sync, not an incremental one.
-    intervals = {
+    regular = {
         store: every
         for store, every in ready.intervals(now).items()
         if store in watermarks and store in partitions
     }
+    intervals = {store: every for store, every in regular.items() if store not in left_alone}
     cursor = PollCursor.read(context.cursor)
-    due = due_stores(intervals, cursor, now)
+    due = due_stores(intervals, cursor, now, stores_with_unfinished_runs(context.instance))
     answers = probe_all(
         due, lambda store: probe_store(polled[store], watermarks[store]), deadline=deadline
     )
+    failed = record_answers(ready.database, answers, circuits)
     with ready.database.read() as connection:
         known = known_products(connection, answers)
         changed = [
@@ -159,17 +190,37 @@ def _poll_stores(context: dg.SensorEvaluationContext, ready: Ready, deadline: fl
             for answer in answers
             if answer.store_id in known and is_news(answer, known[answer.store_id])
         ]
-        resting = _resting(connection, changed, intervals)
+        # Where the walk is what fails, the store's circuit says when it is tried again.
+        resting = _resting(
+            connection, [store for store in changed if store not in circuits], intervals
+        )
     # Asked after the probes: a run may have begun meanwhile.
-    unfinished = stores_with_unfinished_runs(context.instance) if answers else set()
-    decision = decide(due, answers, known, unfinished, intervals, cursor, now, resting=resting)
+    unfinished = stores_with_unfinished_runs(context.instance)
+    decision = decide(due, answers, known, unfinished, now, resting=resting, held=cursor.held)
+    with ready.database.read() as connection:
+        backlogs = Backlogs(
+            context.instance, connection, polled, now, time.monotonic() + _COUNTING_SECONDS
+        )
+        chosen = backlogs.choose(decision.requests)
+        silent = {answer.store_id for answer in answers if answer.problem is not None}
+        taken = {*unfinished, *circuits, *silent, *changed, *decision.cursor.late}
+        idle = [store for store in intervals if store not in taken]
+        resting = _resting(connection, sorted(backlogs.failed() & set(idle)), intervals)
+        idle = [store for store in idle if store not in resting or resting[store] <= now]
+        chosen += backlogs.go_on(idle, [answer.store_id for answer in answers])
+    for choice in chosen:
+        context.log.info("%s: asked for %s", choice.why, choice.kind)
+    opened = open_circuits(failed, now).values()
+    lines = [
+        *decision.lines,
+        *(describe(circuit, now) for circuit in opened),
+        *_left_alone(left_alone, regular),
+    ]
     return dg.SensorResult(
         run_requests=[
-            sync_request(store, "incremental", now.isoformat()) for store in decision.requests
+            sync_request(choice.store_id, choice.kind, now.isoformat()) for choice in chosen
         ],
-        skip_reason=_skip(
-            context, decision.lines, decision.requests, f"{len(answers)} stores asked, no change"
-        ),
+        skip_reason=_skip(context, lines, chosen, f"{len(answers)} stores asked, no change"),
         cursor=decision.cursor.model_dump_json(),
     )
 
@@ -184,6 +235,18 @@ def _resting(
         if ended is not None:
             found[store] = ended + back_off(intervals[store], failures)
     return found
+
+
+def _left_alone(left_alone: Mapping[str, Circuit], stores: Collection[str]) -> list[str]:
+    """One line for those of the stores that are left alone, and so are not asked."""
+    named = [
+        f"{store} until {until:%Y-%m-%d %H:%M} UTC"
+        for store, circuit in left_alone.items()
+        if store in stores and (until := asked_again_at(circuit)) is not None
+    ]
+    if not named:
+        return []
+    return [f"left alone after repeated failures (see `catalog status`): {_named(named)}"]
 
 
 class _Asked(RootModel[dict[str, Waiting]]):
@@ -201,7 +264,7 @@ class _Asked(RootModel[dict[str, Waiting]]):
 def _skip(
     context: dg.SensorEvaluationContext,
     lines: Sequence[str],
-    requests: Sequence[str],
+    requests: Sequence[object],
     otherwise: str,
 ) -> str | None:
     """Make of the lines the reason to skip, or log them where that cannot hold them."""

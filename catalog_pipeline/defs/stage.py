@@ -6,6 +6,7 @@ The work itself is in the rooms; metadata is made where the asset is.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 import dagster as dg
@@ -39,11 +40,21 @@ def stage(context: dg.AssetExecutionContext, database: DatabaseResource) -> Iter
         raise
     except CatalogError as error:
         # Its message is written for a person; where it was raised would only bury it.
-        raise dg.Failure(description=str(error), allow_retries=False) from None
+        lines = [str(error), *getattr(error, "__notes__", ())]
+        raise dg.Failure(
+            description="\n".join(lines), metadata=_forwardable(error), allow_retries=False
+        ) from None
     except Exception as error:
         raise dg.Failure(
             description=f"{type(error).__name__}: {error}", allow_retries=False
         ) from error
+
+
+def _forwardable(error: CatalogError) -> dict[str, dg.MetadataValue[Any]]:
+    """What somebody outside is to be shown, line by line as it is to be forwarded."""
+    if error.report is None:
+        return {}
+    return {"report": dg.MetadataValue.md(f"```\n{error.report}\n```")}
 
 
 class OneProduct(dg.Config):

@@ -5,9 +5,10 @@ from pydantic import Field
 
 from catalog_pipeline.defs.columns import POINTS_SCHEMA
 from catalog_pipeline.defs.embeddings import image_embeddings
-from catalog_pipeline.defs.metadata import report_metadata
+from catalog_pipeline.defs.metadata import how_to_approve, report_metadata
 from catalog_pipeline.defs.partitions import stores_partitions
-from catalog_pipeline.defs.products import OWNERS, products
+from catalog_pipeline.defs.pictures import pictures
+from catalog_pipeline.defs.products import OWNERS, RemovalConfig, products
 from catalog_pipeline.defs.resources import (
     DatabaseResource,
     EmbedderResource,
@@ -17,12 +18,13 @@ from catalog_pipeline.defs.resources import (
 )
 from catalog_pipeline.defs.run_records import sync_links
 from catalog_pipeline.defs.stage import RECONNECT, OneProduct, log_progress, stage
+from catalog_pipeline.exhibits.neighbours import neighbour_sheet
 from catalog_pipeline.vectors.sync import sync_points
 
 FIRST = ("points", "upserted", "payload_refreshed", "unchanged", "deleted", "waiting")
 
 
-class PointsConfig(OneProduct):
+class PointsConfig(OneProduct, RemovalConfig):
     """What a run may ask of the points."""
 
     rewrite: bool = Field(
@@ -58,7 +60,8 @@ def qdrant_points(
     """The store's points in the Qdrant collection: exactly those that the database says.
 
     Upserts what is new or changed, refreshes payloads without touching vectors, and deletes what
-    has a reason to go. A product whose new picture fails for now keeps its last good point.
+    has a reason to go, unless so much is that a person has to approve it first. A product whose new
+    picture fails for now keeps its last good point.
 
     **When it fails**: what Qdrant acknowledged is recorded, and the next run does the rest. A
     collection of another size, or one that belongs to another database, is refused and never
@@ -78,13 +81,24 @@ def qdrant_points(
             deployment_id=lease.database.deployment_id(),
             product_id=config.product_id(lease.store_id),
             rewrite=config.rewrite,
+            approval=config.approval(context.run.run_id),
             progress=log_progress(context, "points"),
+        )
+        shown = pictures(
+            context,
+            {
+                "neighbours": lambda: neighbour_sheet(
+                    lease.database, files.get(), index, report.collection, lease.store_id
+                )
+            },
         )
         links = sync_links(context.instance, lease.database, lease.store_id, context.run.run_id)
     dashboard = vector_index.dashboard(report.collection)
     return dg.MaterializeResult(
         metadata={
             **report_metadata(report, first=FIRST),
+            **how_to_approve("qdrant_points", lease.store_id, report.waiting),
+            **shown,
             **({"dashboard": dg.MetadataValue.url(dashboard)} if dashboard else {}),
             **links,
             "dagster/partition_row_count": report.points,

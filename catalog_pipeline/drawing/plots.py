@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from catalog_pipeline.drawing.text import legible
+
 # Okabe and Ito's palette, told apart with any kind of colour vision; the last is for all others.
 PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 OTHER: Final = "#B8BEC6"
@@ -154,8 +156,8 @@ def _row(figure: Any, count: int) -> list[Any]:
 
 
 def _plain(text: str) -> str:
+    shown = legible(text)
     # A dollar sign would start Matplotlib's mathematics, which can fail to parse.
-    shown = "".join(one if one.isprintable() else " " for one in text)
     return (shown if len(shown) <= 24 else shown[:23] + "…").replace("$", r"\$")
 
 

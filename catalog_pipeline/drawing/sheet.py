@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from catalog_pipeline.drawing.text import font, legible
 
 Tone = Literal["plain", "good", "bad", "query"]
 
@@ -92,7 +92,7 @@ def _draw_section(
 ) -> None:
     if section.title:
         title = _cut(section.title, _TITLE_SIZE, columns * (side + _GAP))
-        pen.text((_GAP, top), title, _INK, _font(_TITLE_SIZE))
+        pen.text((_GAP, top), title, _INK, font(_TITLE_SIZE))
     top += _heading(section)
     for number, tile in enumerate(section.tiles):
         row, column = divmod(number, columns)
@@ -117,25 +117,15 @@ def _draw_tile(
             (left, top + side + 1 + number * _LINE),
             _cut(line, _LABEL_SIZE, side),
             _COLOURS["bad"] if tile.tone == "bad" and number == 0 else _INK,
-            _font(_LABEL_SIZE),
+            font(_LABEL_SIZE),
         )
 
 
 def _cut(text: str, size: int, width: int) -> str:
     """As much of the text as fits, in one line of printable characters."""
-    shown = "".join(one if one.isprintable() else " " for one in text[:200])
-    font = _font(size)
-    if font.getlength(shown) <= width:
+    shown, letters = legible(text), font(size)
+    if letters.getlength(shown) <= width:
         return shown
-    while shown and font.getlength(shown + "…") > width:
+    while shown and letters.getlength(shown + "…") > width:
         shown = shown[:-1]
     return shown.rstrip() + "…"
-
-
-@functools.cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    # Matplotlib brings a font that covers the scripts of Europe; Pillow's own has Latin alone.
-    import matplotlib as mpl
-
-    file = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(str(file), size)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -74,6 +75,7 @@ class LoadedModel:
 
         Raises:
             CheckpointError: the tokenizer is absent or is not this model's.
+            ConfigurationError: the tokenizer needs a package that is not installed.
         """
         tokens = self._tokens(texts)
         return self._run(lambda: self._towers.encode_text(self._moved(tokens)))
@@ -112,10 +114,8 @@ class LoadedModel:
             return forward().float()
 
     def _tokens(self, texts: Sequence[str]) -> torch.Tensor:
-        import open_clip
-
         try:
-            tokens: torch.Tensor = open_clip.get_tokenizer(self.spec.tokenizer)(list(texts))
+            tokens: torch.Tensor = _tokenizer(self.spec.tokenizer)(list(texts))
         except ImportError as error:
             raise ConfigurationError(
                 f"the tokenizer of {self.spec.name} needs a package that is not installed "
@@ -186,6 +186,17 @@ def load_model(
         preprocess=preprocess,
         _towers=towers,
     )
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(name: str) -> Any:
+    """open_clip's tokenizer for a model: it canonicalises, cuts and pads as the model was trained.
+
+    Kept, because reading a vocabulary takes longer than embedding a text.
+    """
+    import open_clip
+
+    return open_clip.get_tokenizer(name)
 
 
 def _libraries() -> tuple[ModuleType, ModuleType]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog_pipeline.embeddings.hub import hub_snapshot
-from catalog_pipeline.embeddings.problems import CheckpointError
+from catalog_pipeline.embeddings.problems import CheckpointError, TextTowerError
 from catalog_pipeline.errors import ConfigurationError
 
 LOCAL_PREFIX = "local-dir:"
@@ -202,7 +202,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """A checkpoint's configuration, as far as it must hold for the checkpoint to be usable.
 
     Raises:
-        CheckpointError: the file is absent, no JSON, or lacks what open_clip needs.
+        CheckpointError: the file is absent, no JSON, or lacks what open_clip needs
+            (`TextTowerError` where that is a text tower).
     """
     try:
         config = json.loads(path.read_text("utf-8"))
@@ -222,9 +223,13 @@ def read_config(path: Path) -> dict[str, Any]:
         or not 1 <= dimensions <= _MAX_DIMENSIONS
     ):
         raise CheckpointError(f"{path}: model_cfg.embed_dim is {dimensions!r}, not a vector size")
-    for tower in ("vision_cfg", "text_cfg"):
-        if not isinstance(model.get(tower), dict):
-            raise CheckpointError(f"{path}: model_cfg has no object {tower}")
+    if not isinstance(model.get("vision_cfg"), dict):
+        raise CheckpointError(f"{path}: model_cfg has no object vision_cfg")
+    if not isinstance(model.get("text_cfg"), dict):
+        raise TextTowerError(
+            f"{path}: model_cfg has no object text_cfg, so the model has no text tower; set "
+            "CATALOG_MODEL to one that embeds pictures and texts"
+        )
     if not isinstance(config.get("preprocess_cfg", {}), dict):
         raise CheckpointError(f"{path}: preprocess_cfg is not an object")
     return dict(config)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from catalog_pipeline.errors import PermanentError, TransientError
+from catalog_pipeline.errors import ConfigurationError, PermanentError, TransientError
 
 
 class CheckpointError(PermanentError):
     """A model's checkpoint is absent, incomplete or does not fit; another one is needed."""
+
+
+class TextTowerError(CheckpointError, ConfigurationError):
+    """The model embeds no texts: it can neither be searched by words nor loaded by open_clip."""
 
 
 class DeviceMemoryError(TransientError):

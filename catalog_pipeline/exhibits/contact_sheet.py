@@ -210,13 +210,13 @@ def _titles(connection: Connection, store: StoreConfig, shas: Sequence[str]) -> 
     """The name of a product that each picture belongs to."""
     wanted = wanted_images(Scope.of(store)).subquery()
     found = connection.execute(
-        select(image_attempts.c.image_sha256, func.min(products.c.title))
+        select(image_attempts.c.image_sha256, func.min(products.c.title).label("title"))
         .join(wanted, wanted.c.url == image_attempts.c.url)
         .join(products, products.c.product_id == wanted.c.product_id)
         .where(image_attempts.c.store_id == store.id, image_attempts.c.image_sha256.in_(shas))
         .group_by(image_attempts.c.image_sha256)
     )
-    return dict(found.tuples().all())
+    return {row.image_sha256: row.title for row in found}
 
 
 def _title(verdict: str, count: int, shown: int) -> str:

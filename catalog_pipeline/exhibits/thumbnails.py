@@ -16,11 +16,20 @@ from catalog_pipeline.images.pictures import load_rgb
 SIDE = 112
 
 
-def thumbnail(files: DataFolder, sha256: str) -> Image.Image | None:
-    """The picture in RGB with its longer side at most `SIDE`; None when it cannot be had."""
+def thumbnail(files: DataFolder, sha256: str, side: int = SIDE) -> Image.Image | None:
+    """The picture in RGB with its longer side at most `side`; None when it cannot be had."""
     try:
-        picture = load_rgb(read_blob(files, sha256))
+        return small_copy(read_blob(files, sha256), side)
     except (FileNotFoundError, PermanentError):
         return None
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+
+
+def small_copy(content: bytes, side: int = SIDE) -> Image.Image:
+    """The picture in RGB with its longer side at most `side`.
+
+    Raises:
+        UnreadablePictureError: the bytes cannot be decoded.
+    """
+    picture = load_rgb(content)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     return picture

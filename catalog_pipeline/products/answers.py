@@ -9,17 +9,23 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import httpx
 
 from catalog_pipeline.errors import PermanentError, TransientError
+from catalog_pipeline.products.firewall import (
+    Block,
+    blocked_by,
+    rules_named,
+    telling_headers,
+)
 
 _TITLE = re.compile(r"<title[^>]{0,200}>([^<]{0,200})", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]+")
 _WORDPRESS = re.compile(rb"wp-content|wp-includes|api\.w\.org|WordPress")
-_FIREWALL_HEADERS = ("cf-mitigated", "x-sucuri-id", "x-sucuri-block", "x-iinfo", "x-datadome")
 
 
 class Trouble(StrEnum):
@@ -31,6 +37,7 @@ class Trouble(StrEnum):
     TIMEOUT = "timeout"
     BROKEN = "broken connection"
     BAD_ADDRESS = "bad address"
+    GUARDED = "refused by the guard"
     THROTTLED = "throttled"
     SERVER_ERROR = "server error"
     NOT_JSON = "not json"
@@ -38,6 +45,7 @@ class Trouble(StrEnum):
     TOO_LARGE = "too large"
     REDIRECTED = "redirected"
     DENIED = "denied"
+    FIREWALL = "firewall"
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Facts:
     server: str | None = None
     is_html: bool = False
     is_wordpress: bool = False
-    is_firewall: bool = False
+    block: Block | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,7 @@ class StoreRefusedError(PermanentError):
         super().__init__(sentence)
         self.trouble = trouble
         self.facts = facts
+        self.report = facts.block.report if facts.block else None
 
 
 class StoreUnavailableError(TransientError):
@@ -90,24 +99,66 @@ class StoreUnavailableError(TransientError):
         self.retry_after = retry_after
 
 
-def examine(status: int, headers: httpx.Headers, body: bytes, data: Any) -> Facts:
-    """Facts about an answer; `data` is the JSON in it, or None."""
+@dataclass(frozen=True)
+class Asked:
+    """The request of an answer: method, address, what the store saw this client as, and when."""
+
+    method: str
+    url: str
+    user_agent: str
+    moment: datetime
+
+
+def examine(
+    asked: Asked, status: int, headers: httpx.Headers, body: bytes, data: Any, *, too_deep: bool
+) -> Facts:
+    """Facts about an answer that could not be used.
+
+    Args:
+        asked: what it answers.
+        status: of the answer.
+        headers: of the answer.
+        body: of the answer.
+        data: the JSON in it, or None.
+        too_deep: there is JSON in it that is nested too deeply to be read.
+    """
     head = body[:8_192]
     is_html = data is None and (
         "html" in headers.get("content-type", "") or b"<html" in head.lower()
     )
     error = data if isinstance(data, dict) else {}
+    code = shown(error.get("code"), 100)
+    looks_like = (
+        "JSON that is nested too deeply to be read"
+        if too_deep
+        else _looks_like(head, data, is_html=is_html)
+    )
+    is_wordpress = bool(_WORDPRESS.search(body[:262_144])) or "api.w.org" in headers.get("link", "")
+    by = blocked_by(status, headers, body, is_wordpress=is_wordpress, has_code=code is not None)
     return Facts(
         status=status,
-        code=shown(error.get("code"), 100),
+        code=code,
         message=shown(error.get("message"), 300),
-        looks_like=_looks_like(head, data, is_html=is_html),
+        looks_like=looks_like,
         location=shown(headers.get("location"), 300),
         server=shown(headers.get("server"), 100),
         is_html=is_html,
-        is_wordpress=bool(_WORDPRESS.search(body[:262_144]))
-        or "api.w.org" in headers.get("link", ""),
-        is_firewall=any(name in headers for name in _FIREWALL_HEADERS),
+        is_wordpress=is_wordpress,
+        block=None
+        if by is None
+        else Block(
+            by=by or None,
+            moment=asked.moment,
+            method=asked.method,
+            url=asked.url,
+            status=status,
+            answered=looks_like,
+            headers=tuple(
+                (name, shown(value, 120) or "") for name, value in telling_headers(headers)
+            ),
+            rules=tuple(shown(rule, 120) or "" for rule in rules_named(body)),
+            user_agent=asked.user_agent,
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from catalog_pipeline.errors import PermanentError
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.products.source import Page, WalkKind, WalkOrder, WalkStart
+from catalog_pipeline.stores import ImageChoice
 
 FORMAT: Final = 1
 ROOT = "archive"
@@ -51,6 +52,8 @@ class WalkBegin(BaseModel):
     # The watermark that an incremental walk began at, and the product that a walk of one read.
     since: AwareDatetime | None = None
     product: str | None = None
+    # `images:` of the store at the time; None in walks of versions that did not note it.
+    images: ImageChoice | None = None
     started_at: AwareDatetime
     server_clock: AwareDatetime
     clock_is_the_servers: bool
@@ -100,6 +103,7 @@ class Archive:
             sample=order.sample,
             since=order.since,
             product=order.product,
+            images=order.images,
             started_at=now,
             server_clock=start.server_clock,
             clock_is_the_servers=start.clock_is_the_servers,
@@ -241,6 +245,14 @@ class ArchivedWalk:
 def page_kind(path: str) -> str:
     """What an archived page holds, as its source named it."""
     return path.rsplit("/", 1)[-1].rsplit("-", 1)[0]
+
+
+def walk_kind(walk_id: str) -> str:
+    """What kind of walk it is, told by its id alone."""
+    match = _WALK_ID.fullmatch(walk_id)
+    if match is None:
+        raise ValueError(f"{walk_id!r} is no walk's id")
+    return match[2]
 
 
 def walk_started_at(walk_id: str) -> datetime:

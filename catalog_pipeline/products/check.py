@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from urllib.parse import urlsplit
@@ -42,6 +42,7 @@ class Finding(StrEnum):
     WRONG_SECRET = "wrong secret"  # noqa: S105
     MISSING_RIGHT = "missing right"
     WRONG_URL = "wrong URL"
+    REFUSED_ADDRESS = "refused address"
     CERTIFICATE = "certificate"
     UNREACHABLE = "unreachable"
     MOVED = "moved"
@@ -57,13 +58,17 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """A finding, the sentence that says it, and what it rests on."""
+    """A finding, the sentence that says it, and what it rests on.
+
+    `report` is a longer text for the store's host, where a firewall stands in the way.
+    """
 
     store_id: str
     ok: bool
     finding: Finding
     sentence: str
     facts: dict[str, str | int] = field(default_factory=dict)
+    report: str | None = None
 
 
 def check_store(
@@ -84,7 +89,8 @@ def check_store(
             start = WooCommerceSource(store, client).start_walk(WalkOrder()).start
         except (StoreRefusedError, StoreUnavailableError) as error:
             finding, sentence = _explain(store, error.trouble, error.facts)
-            return _result(store, finding, sentence, _shown(error.facts, client.user_agent))
+            facts = _shown(error.facts, client.user_agent)
+            return replace(_result(store, finding, sentence, facts), report=error.report)
         except CurrencyUnknownError:
             sentence = (
                 f"The key for {store.url} may read products but not the store's currency; give "
@@ -109,7 +115,13 @@ def _result(
 
 
 def _shown(facts: Facts, user_agent: str) -> dict[str, str | int]:
-    known = {name: value for name, value in asdict(facts).items() if value not in (None, False)}
+    known = {
+        name: value
+        for name, value in vars(facts).items()
+        if isinstance(value, (str, int)) and value is not False
+    }
+    if facts.block is not None and facts.block.by is not None:
+        known["firewall"] = facts.block.by
     if facts.status is not None:
         # What a host needs to find the request in its firewall's log.
         known["user_agent"] = user_agent
@@ -127,6 +139,7 @@ def _explain(store: StoreConfig, trouble: Trouble, facts: Facts) -> tuple[Findin
             Finding.WRONG_URL,
             f"No web server answers at {url} (connection refused); check the URL and its port.",
         ),
+        Trouble.GUARDED: (Finding.REFUSED_ADDRESS, f"{url} is not asked: {facts.message}."),
         Trouble.TLS: (Finding.CERTIFICATE, f"{url} cannot be trusted: {certificate}."),
         Trouble.TIMEOUT: (Finding.UNREACHABLE, f"{url} did not answer in time; see that it is up."),
         Trouble.BROKEN: (
@@ -150,8 +163,8 @@ def _explain(store: StoreConfig, trouble: Trouble, facts: Facts) -> tuple[Findin
         return simple[trouble]
     if trouble is Trouble.REDIRECTED:
         return _explain_redirect(url, facts)
-    if _is_firewall(facts):
-        return Finding.FIREWALL, _firewall_sentence(url, facts)
+    if facts.block is not None:
+        return Finding.FIREWALL, f"{url} is not reached: {facts.block.sentence}."
     if trouble is Trouble.NOT_JSON:
         return _explain_page(url, facts)
     if trouble is Trouble.SERVER_ERROR:
@@ -235,21 +248,6 @@ def _explain_key_error(url: str, facts: Facts) -> tuple[Finding, str]:
         )
         return Finding.WRONG_SECRET, sentence
     return Finding.WRONG_KEY, f"{url} refuses the key ({_said(facts)}); create a new one."
-
-
-def _is_firewall(facts: Facts) -> bool:
-    # WordPress refuses a REST request in JSON; a page is somebody else's refusal.
-    status = facts.status or 0
-    blocked = 400 <= status < 500 and status not in {401, 404}
-    return facts.is_firewall or (blocked and facts.code is None and not facts.is_wordpress)
-
-
-def _firewall_sentence(url: str, facts: Facts) -> str:
-    server = f" from {facts.server}" if facts.server else ""
-    return (
-        f"A firewall in front of {url} blocks the request (status {facts.status}{server}, "
-        f"{facts.looks_like}); let this User-Agent through to /wp-json/, or set user_agent."
-    )
 
 
 def _permalinks_sentence(url: str) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, func, select, update
 from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.lease import StoreLease
 from catalog_pipeline.catalog.removal_approvals import (
+    Approval,
     ApprovalRefusedError,
     has_open_approval,
     record_approval,
@@ -28,15 +29,6 @@ from catalog_pipeline.removals import decide
 
 ABSENT = "absent"
 _VALUES = 500
-
-
-@dataclass(frozen=True)
-class Approval:
-    """A person's word, given with a run, that as many removals as are waiting may go."""
-
-    count: int
-    who: str
-    reason: str
 
 
 @dataclass

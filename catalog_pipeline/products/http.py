@@ -14,22 +14,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any, Self
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
+from catalog_pipeline.network.deadlines import deadline
+from catalog_pipeline.network.guard import GuardError
+from catalog_pipeline.products.ahead import Connections, attentive, check
 from catalog_pipeline.products.answers import (
     Answer,
+    Asked,
     Facts,
     StoreRefusedError,
     StoreUnavailableError,
     Trouble,
     examine,
 )
-from catalog_pipeline.products.bodies import parse_json
-from catalog_pipeline.products.network import diagnose, plain_transport
+from catalog_pipeline.products.bodies import TooDeepError, parse_json
+from catalog_pipeline.products.network import diagnose, store_transport
 from catalog_pipeline.products.pace import Pace, http_date, retry_after
 from catalog_pipeline.stores import StoreConfig
 
@@ -39,6 +42,10 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
 _TOTAL_SECONDS = 180.0
+# A walk ends once it took half an hour and this much for each request besides, so that a store that
+# hangs without failing does not keep a run's place from the others.
+_SLOW_START_SECONDS = 1_800.0
+_SLOWEST_SECONDS = 30.0
 # Stacked or denser codings could unpack a few bytes into gigabytes between two looks at the size.
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 _REDACTED = "[secret]"
@@ -71,7 +78,7 @@ class StoreClient:
 
         Args:
             store: address, keys, pace and headers.
-            transport: the network; a plain one for the store's `ca_file` by default.
+            transport: the network; by default the guarded one.
             retry_waits: seconds before each further attempt at a request.
             patience: seconds that one attempt may take; by default what a slow shared host needs
                 for a full page.
@@ -89,7 +96,9 @@ class StoreClient:
         self._counters = Counters()
         self._transport = transport
         self._client: httpx.Client | None = None
+        self._connections = Connections()
         self._secrets: tuple[str, ...] = ()
+        self._began: float | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -107,7 +116,7 @@ class StoreClient:
     @property
     def user_agent(self) -> str:
         """What the store sees this client as."""
-        return self._store.user_agent or f"catalog-pipeline/{version('catalog-pipeline')}"
+        return self._store.sent_user_agent
 
     def counters(self) -> dict[str, int]:
         """Requests, retries, throttles and bytes so far."""
@@ -115,7 +124,12 @@ class StoreClient:
             return asdict(self._counters)
 
     def get(
-        self, path: str, params: Mapping[str, str | int] | None = None, *, expect: type
+        self,
+        path: str,
+        params: Mapping[str, str | int] | None = None,
+        *,
+        expect: type,
+        given_up: threading.Event | None = None,
     ) -> Answer:
         """Read a JSON document below the store's address.
 
@@ -123,55 +137,84 @@ class StoreClient:
             path: begins with a slash.
             params: the query; never holds a key.
             expect: `list` or `dict`, whichever the document is.
+            given_up: once it is set, nobody waits for the answer any more; see `cut`.
 
         Raises:
+            GivenUpError: nobody waits for the answer any more.
             StoreRefusedError: asking again would bring the same refusal.
             StoreUnavailableError: no attempt brought a usable answer.
             MissingSecretError: a key is not where `stores.yaml` says it is.
             ConfigurationError: the store's `ca_file` cannot be read.
         """
         client = self._open()
+        self._check_progress()
         attempts = Retrying(
             stop=stop_after_attempt(len(self._waits) + 1),
             wait=self._wait_seconds,
             retry=retry_if_exception_type(StoreUnavailableError),
-            sleep=self._sleep,
+            sleep=attentive(self._sleep, given_up),
             before_sleep=self._count_retry,
             reraise=True,
         )
         try:
-            return attempts(self._attempt, client, path, dict(params or {}), expect)
+            return attempts(self._attempt, client, path, dict(params or {}), expect, given_up)
         except StoreUnavailableError as error:
             tries = attempts.statistics["attempt_number"]
             sentence = f"{error} (tried {tries} times)"
             raise StoreUnavailableError(sentence, error.trouble, error.facts) from None
 
+    def cut(self) -> None:
+        """Let every request fail that waits for an answer; for those that nobody waits for."""
+        self._connections.cut()
+
     def _attempt(
-        self, client: httpx.Client, path: str, params: dict[str, str | int], expect: type
+        self,
+        client: httpx.Client,
+        path: str,
+        params: dict[str, str | int],
+        expect: type,
+        given_up: threading.Event | None,
     ) -> Answer:
         with self._slots:
-            self._pace.wait()
+            check(given_up)
+            self._pace.wait(attentive(self._sleep, given_up))
             self._count(requests=1)
-            with self._translated(path):
-                response, body = self._exchange(client, path, params)
-        data = _json_or_none(body)
+            try:
+                with self._translated(path), deadline(self._total_seconds):
+                    response, body = self._exchange(client, path, params, given_up)
+            except StoreUnavailableError:
+                # It may have failed because it was cut, which is no reason to try again.
+                check(given_up)
+                raise
+        data, too_deep = _read(body)
         if response.status_code == 200 and isinstance(data, expect):
             return Answer(response.headers, body, data)
         # Before the facts are cut to length, and after their markup is gone.
-        body = self._redact(body.decode("latin-1")).encode("latin-1")
+        redacted = self._redact_bytes(body)
+        if redacted != body:
+            data, too_deep = _read(redacted)
+        # As bytes: a stranger's header need not be ASCII, and httpx takes no other as text.
         headers = httpx.Headers(
-            {name: self._redact(value) for name, value in response.headers.items()}
+            [(name, self._redact_bytes(value)) for name, value in response.headers.raw]
         )
-        facts = examine(response.status_code, headers, body, _json_or_none(body))
+        asked = Asked("GET", self._redact(str(response.url)), self.user_agent, datetime.now(UTC))
+        facts = examine(asked, response.status_code, headers, redacted, data, too_deep=too_deep)
         raise self._judge(path, response, self._redacted(facts))
 
     def _exchange(
-        self, client: httpx.Client, path: str, params: dict[str, str | int]
+        self,
+        client: httpx.Client,
+        path: str,
+        params: dict[str, str | int],
+        given_up: threading.Event | None,
     ) -> tuple[httpx.Response, bytes]:
+        watched = self._connections.watch(given_up)
         deadline = self._clock() + self._total_seconds
         chunks: list[bytes] = []
         size = 0
-        with client.stream("GET", self._store.url + path, params=params) as response:
+        with client.stream(
+            "GET", self._store.url + path, params=params, extensions=watched
+        ) as response:
             encoding = response.headers.get("content-encoding", "").strip().lower()
             if encoding not in _ENCODINGS:
                 raise httpx.DecodingError(f"content encoding {encoding[:40]!r} was not asked for")
@@ -191,6 +234,9 @@ class StoreClient:
         self, path: str, response: httpx.Response, facts: Facts
     ) -> StoreRefusedError | StoreUnavailableError:
         status = response.status_code
+        if facts.block is not None:
+            sentence = f"{self._where(path)}: {facts.block.sentence}"
+            return StoreRefusedError(sentence, Trouble.FIREWALL, facts)
         answered = f"{self._where(path)} answered {status}"
         said = f" {facts.code}: {facts.message}" if facts.code else f" with {facts.looks_like}"
         if status == 429:
@@ -216,11 +262,29 @@ class StoreClient:
         self, response: httpx.Response, sentence: str, trouble: Trouble, facts: Facts
     ) -> StoreUnavailableError:
         now = http_date(response.headers.get("date")) or datetime.now(UTC)
-        seconds = retry_after(response.headers.get("retry-after"), now)
+        asked = [retry_after(one, now) for one in response.headers.get_list("retry-after")]
+        # Of several, as proxies add them, the one that asks for most.
+        seconds = max((one for one in asked if one is not None), default=None)
         if seconds is not None:
             # The store means everybody who asks it, not just this thread.
             self._pace.pause(seconds)
         return StoreUnavailableError(sentence, trouble, facts, retry_after=seconds)
+
+    def _check_progress(self) -> None:
+        """Give up on a store that answers, but so slowly that a walk would never end."""
+        with self._lock:
+            now = self._clock()
+            self._began = now if self._began is None else self._began
+            requests, taken = self._counters.requests, now - self._began
+        each = _SLOWEST_SECONDS + 1 / self._store.requests_per_second
+        if taken > _SLOW_START_SECONDS + requests * each:
+            raise StoreUnavailableError(
+                f"store {self._store.id}: {self._store.url} is too slow to be read: {requests} "
+                f"requests took {taken / 60:.0f} minutes; its host can say why. What it showed is "
+                "kept",
+                Trouble.TIMEOUT,
+                Facts(),
+            )
 
     def _wait_seconds(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -247,6 +311,9 @@ class StoreClient:
             yield
         except httpx.TimeoutException as error:
             raise self._unavailable(path, Trouble.TIMEOUT, f"took too long ({error})") from None
+        except httpx.DecodingError as error:
+            sentence = f"sent a body that cannot be unpacked ({error})"
+            raise self._unavailable(path, Trouble.BROKEN, sentence) from None
         except (httpx.HTTPError, UnicodeError) as error:
             trouble, sentence = diagnose(error)
             if trouble is Trouble.TLS:
@@ -254,6 +321,10 @@ class StoreClient:
                     self._redact(f"{self._where(path)}: {sentence}"), trouble, Facts()
                 ) from None
             raise self._unavailable(path, trouble, sentence) from None
+        except GuardError as error:
+            raise StoreRefusedError(
+                f"{self._where(path)}: {error}", Trouble.GUARDED, Facts(message=str(error))
+            ) from None
         except httpx.InvalidURL as error:
             raise StoreRefusedError(
                 self._redact(f"{self._where(path)}: {error}"), Trouble.BAD_ADDRESS, Facts()
@@ -271,12 +342,24 @@ class StoreClient:
             text = text.replace(secret, _REDACTED)
         return text
 
+    def _redact_bytes(self, text: bytes) -> bytes:
+        for secret in self._secrets:
+            text = text.replace(secret.encode(), _REDACTED.encode())
+        return text
+
     def _redacted(self, facts: Facts) -> Facts:
         texts: dict[str, Any] = {
             name: self._redact(value)
-            for name, value in asdict(facts).items()
+            for name, value in vars(facts).items()
             if isinstance(value, str)
         }
+        if facts.block is not None:
+            texts["block"] = replace(
+                facts.block,
+                answered=self._redact(facts.block.answered),
+                headers=tuple((name, self._redact(value)) for name, value in facts.block.headers),
+                rules=tuple(self._redact(rule) for rule in facts.block.rules),
+            )
         return replace(facts, **texts)
 
     def _count(self, **more: int) -> None:
@@ -302,7 +385,7 @@ class StoreClient:
         headers["Accept-Encoding"] = "gzip, deflate"
         headers["Authorization"] = f"Basic {credentials}"
         return httpx.Client(
-            transport=self._transport or plain_transport(self._store),
+            transport=self._transport or store_transport(self._store),
             headers=headers,
             timeout=httpx.Timeout(
                 min(_READ_SECONDS, self._total_seconds / 2),
@@ -314,8 +397,11 @@ class StoreClient:
         )
 
 
-def _json_or_none(body: bytes) -> Any:
+def _read(body: bytes) -> tuple[Any, bool]:
+    """The JSON in a body or None, and whether there is some that is nested too deeply."""
     try:
-        return parse_json(body)
+        return parse_json(body), False
+    except TooDeepError:
+        return None, True
     except ValueError:
-        return None
+        return None, False

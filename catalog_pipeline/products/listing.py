@@ -9,23 +9,21 @@ walk.
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import Enum
 
 from catalog_pipeline.errors import PermanentError
-from catalog_pipeline.products.answers import Answer
+from catalog_pipeline.products.ahead import Ahead, Ask
+from catalog_pipeline.products.answers import Answer, StoreUnavailableError
 from catalog_pipeline.products.models import external_id
 from catalog_pipeline.products.source import SeenIds
 
-# Two requests at once were 1.35 times as fast as one on a real server, four no faster.
-_AHEAD = 2
 # Pages in a row that bring no new product: far more than unreadable objects explain.
 _FRUITLESS_PAGES = 50
-# Where no totals bound a reading.
+# Where no totals bound a reading, and whatever they say: 20 million products are no shop.
 _MOST_PAGES = 10_000
+_MOST_PAGES_EVER = 200_000
 
 
 class StoreMisbehavedError(PermanentError):
@@ -54,13 +52,30 @@ class Totals:
         return cls(answer.number("x-wp-total"), answer.number("x-wp-totalpages"))
 
 
+@dataclass(frozen=True)
+class Pages:
+    """How the pages of a listing are asked for.
+
+    Attributes:
+        ask: reads one page; called from several threads.
+        cut: ends the requests that wait for an answer, in place of waiting for them.
+        at_once: how many pages may be under way, asked before each page; 1 to `most`.
+        most: what `at_once` never exceeds.
+    """
+
+    ask: Ask
+    cut: Callable[[], None]
+    at_once: Callable[[], int]
+    most: int
+
+
 class Reading:
     """One pass through a listing."""
 
     def __init__(
         self,
         store_id: str,
-        read: Callable[[int], Answer],
+        pages: Pages,
         totals: Totals,
         *,
         last_page: int | None = None,
@@ -69,16 +84,16 @@ class Reading:
 
         Args:
             store_id: for messages.
-            read: gives the page with this number, counted from 1; called from several threads.
+            pages: how to ask for them.
             totals: what the store announced just before; with its number of pages of this size.
             last_page: read no further, whatever is announced.
         """
         self._store_id = store_id
-        self._read = read
+        self._source = pages
         self._last_page = last_page
         self._first = totals
         self._pages = totals.pages
-        self._fewest = totals.products
+        self._fell: tuple[int, int] | None = None
         self._read_pages = 0
         self._fruitless = 0
         self._last_ids: tuple[str | None, ...] = ()
@@ -91,27 +106,44 @@ class Reading:
         """What the store announced last."""
         return Totals(self.announced, self._pages)
 
-    def pages(self) -> Iterator[tuple[Answer, tuple[str | None, ...]]]:
-        """Every page and its ids, the next one being read while the caller works on the last.
+    def pages(self) -> Generator[tuple[Answer, tuple[str | None, ...]]]:
+        """Every page and its ids, in order, the next ones being read while the caller works.
+
+        Which page is the next, and whether there is one, is decided by the pages before it alone,
+        so an answer that was asked for ahead and is not due in the end is dropped. A page must not
+        be older than the one before it either, or products that came into the listing between the
+        two have pushed others from the one into the other unseen: wherever the totals change, what
+        was asked for ahead is asked for again.
 
         Raises:
             StoreRefusedError, StoreUnavailableError: the store stopped answering.
             StoreMisbehavedError: the pages repeat or do not end.
         """
-        under_way: deque[Future[Answer]] = deque()
-        asked = 0
-        pool = ThreadPoolExecutor(_AHEAD, thread_name_prefix=f"walk-{self._store_id}")
-        try:
-            while True:
-                while len(under_way) < _AHEAD and self._is_wanted(asked + 1):
-                    asked += 1
-                    under_way.append(pool.submit(self._read, asked))
-                if not under_way:
-                    return
-                answer = under_way.popleft().result()
-                yield answer, self._take(answer)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        source = self._source
+        number, width, most, crowded = 1, source.most, source.most, False
+        with Ahead(source.ask, source.cut, source.most, f"walk-{self._store_id}") as ahead:
+            while self._is_wanted(number):
+                due = self._due(number, min(width, most, source.at_once()))
+                crowded = crowded or len(due) > 1
+                ahead.begin(due)
+                try:
+                    answer = ahead.take(number)
+                except StoreUnavailableError:
+                    if not crowded:
+                        raise
+                    # Several at once may be what the store cannot bear.
+                    crowded, most = False, 1
+                    ahead.give_up()
+                    continue
+                before = self.totals
+                ids = self._take(answer)
+                if self.totals == before:
+                    width = min(2 * width, most)
+                else:
+                    width = 1
+                    ahead.give_up()
+                yield answer, ids
+                number += 1
 
     def flaw(self, *, may_grow: bool = False) -> Flaw | None:
         """Why a reading that came to its end may not have seen everything; None if it has.
@@ -119,9 +151,9 @@ class Reading:
         Args:
             may_grow: products that come into the listing meanwhile may be missed.
         """
-        if self.announced is None or self._first.products is None or self._fewest is None:
+        if self.announced is None or self._first.products is None:
             return Flaw.NO_TOTALS
-        if self._fewest < self._first.products:
+        if self._fell is not None:
             return Flaw.SHRANK
         if len(self.ids) < (self._first.products if may_grow else self.announced):
             return Flaw.TOO_FEW
@@ -133,23 +165,33 @@ class Reading:
         """A flaw as a sentence."""
         if flaw is Flaw.NO_TOTALS:
             return "the store announces no totals"
-        if flaw is Flaw.SHRANK:
+        if self._fell is not None:
             return (
-                f"products were deleted meanwhile (the total fell from {self._first.products} to "
-                f"{self._fewest}), so later ones may have been skipped"
+                f"products were deleted meanwhile (the total fell from {self._fell[0]} to "
+                f"{self._fell[1]}), so later ones may have been skipped"
             )
         return f"the store announces {self.announced} products and showed {len(self.ids)}"
 
     def _take(self, answer: Answer) -> tuple[str | None, ...]:
         # Totals may change while the reading lasts; a page without them changes nothing.
         totals = Totals.of(answer)
-        self.announced = self.announced if totals.products is None else totals.products
+        if totals.products is not None:
+            if self.announced is not None and totals.products < self.announced:
+                # It may have risen before: not the first total counts, but each one's predecessor.
+                highest = max(self.announced, self._fell[0] if self._fell else 0)
+                self._fell = (highest, totals.products)
+            self.announced = totals.products
         self._pages = self._pages if totals.pages is None else totals.pages
-        if self.announced is not None and self._fewest is not None:
-            self._fewest = min(self._fewest, self.announced)
         ids = tuple(external_id(record) for record in answer.data)
         self._make_sure_of_progress(ids)
         return ids
+
+    def _due(self, number: int, width: int) -> list[int]:
+        """The page that is wanted next, and those that may be asked for along with it."""
+        if self._pages is None:
+            # Nobody knows whether there are more.
+            return [number]
+        return [number, *filter(self._is_wanted, range(number + 1, number + width))]
 
     def _is_wanted(self, number: int) -> bool:
         if self._last_page is not None and number > self._last_page:
@@ -177,9 +219,11 @@ class Reading:
                 "product, and the store announces still more"
             )
         first = self._first.pages
-        if self._read_pages >= (_MOST_PAGES if first is None else 2 * first + _FRUITLESS_PAGES):
+        most = _MOST_PAGES if first is None else 2 * first + _FRUITLESS_PAGES
+        if self._read_pages >= min(most, _MOST_PAGES_EVER):
             raise StoreMisbehavedError(
-                f"{store}: no end after {self._read_pages} pages, far more than announced"
+                f"{store}: no end after {self._read_pages} pages, far more than announced "
+                "or than a shop can have"
             )
 
 

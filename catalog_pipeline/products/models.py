@@ -31,11 +31,13 @@ from catalog_pipeline.products.text import (
     utc_moment,
 )
 
-VALIDATOR = "woocommerce-1"
+VALIDATOR = "woocommerce-2"
 
 MAX_IMAGES = 200
 _MAX_TERMS = 200
 _MAX_ID = 2**63 - 1
+# Beyond this a float stands for several integers.
+_MAX_EXACT_FLOAT = 2.0**53
 _MAX_TITLE = 1_000
 _MAX_DESCRIPTION = 100_000
 _MAX_SKU = 255
@@ -51,7 +53,7 @@ def read_id(value: object) -> int | None:
         if not (text.isascii() and text.isdigit() and len(text) <= 19):
             return None
         value = int(text)
-    elif isinstance(value, float) and value.is_integer():
+    elif isinstance(value, float) and value.is_integer() and value < _MAX_EXACT_FLOAT:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         return None

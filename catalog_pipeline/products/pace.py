@@ -38,14 +38,14 @@ class Pace:
         self._lock = threading.Lock()
         self._next = float("-inf")
 
-    def wait(self) -> None:
-        """Return when the next request may be sent."""
+    def wait(self, sleep: Callable[[float], None] | None = None) -> None:
+        """Return when the next request may be sent; `sleep` waits in place of the usual one."""
         with self._lock:
             now = self._clock()
             moment = max(now, self._next)
             self._next = moment + self._interval
         if moment > now:
-            self._sleep(moment - now)
+            (sleep or self._sleep)(moment - now)
 
     def pause(self, seconds: float) -> None:
         """Let nobody send anything for so long."""

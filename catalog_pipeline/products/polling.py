@@ -5,7 +5,8 @@ nothing is known of Dagster. Asking a store is `probe.py`; who keeps the cursor 
 
 Every store has its own slot in the interval that `poll_every` gives it, so the stores spread evenly
 and the cursor need not name them: it holds the moment up to which slots were served, the stores
-that were due and not reached, and those that failed.
+that were due and not reached, and those that changed while they had a run, which are asked again as
+soon as it is over. A store that keeps failing is not polled: see `circuit.py`.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class PollCursor(BaseModel):
 
     served_until: AwareDatetime | None = None
     late: tuple[str, ...] = ()
-    failing: dict[str, Waiting] = {}
+    held: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, text: str | None) -> Self:
@@ -63,6 +64,7 @@ class Answer:
     """What a store said to a probe; `problem` says why it said nothing.
 
     `announced` is how many products the store says have changed `since`; None if it does not say.
+    `store_failed` tells a problem that is the store's from one of ours, such as a missing key.
     """
 
     store_id: str
@@ -70,6 +72,7 @@ class Answer:
     pairs: tuple[Pair, ...] = ()
     announced: int | None = None
     problem: str | None = None
+    store_failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,28 +96,27 @@ class Decision:
 
 
 def due_stores(
-    intervals: Mapping[str, timedelta], cursor: PollCursor, now: datetime
+    intervals: Mapping[str, timedelta],
+    cursor: PollCursor,
+    now: datetime,
+    unfinished: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """The stores to probe now: those left over first, then failing ones whose wait is over.
+    """The stores to probe now, those left over first.
 
     Args:
-        intervals: `poll_every` of each store that is polled at all.
+        intervals: `poll_every` of each store that is polled now.
         cursor: of the tick before.
         now: the clock.
+        unfinished: the stores that have a run which is not over.
     """
+    free = [store for store in cursor.held if store in intervals and store not in unfinished]
     late = [store for store in cursor.late if store in intervals]
-    waiting = [
-        store
-        for store, held in cursor.failing.items()
-        if store in intervals and held.again_at <= now
-    ]
-    known = {*late, *cursor.failing}
     fresh = [
         store
         for store, every in intervals.items()
-        if store not in known and _slot_passed(store, every, cursor.served_until, now)
+        if _slot_passed(store, every, cursor.served_until, now)
     ]
-    return tuple(dict.fromkeys([*late, *waiting, *fresh]))
+    return tuple(dict.fromkeys([*free, *late, *fresh]))
 
 
 def decide(
@@ -122,11 +124,10 @@ def decide(
     answers: Sequence[Answer],
     known: Mapping[str, Known],
     unfinished: Collection[str],
-    intervals: Mapping[str, timedelta],
-    cursor: PollCursor,
     now: datetime,
     *,
     resting: Mapping[str, datetime] | None = None,
+    held: Collection[str] = (),
 ) -> Decision:
     """What the answers of a tick lead to.
 
@@ -135,29 +136,24 @@ def decide(
         answers: of those that were.
         known: what is stored of each answer's products.
         unfinished: the stores that have a run which is not over.
-        intervals: as in `due_stores`.
-        cursor: of the tick before.
         now: the moment for which `due` was made; slots up to it count as served.
         resting: stores whose runs fail, and until when no other is asked for.
+        held: stores that were seen to change during a run before this tick.
     """
-    failing = {store: held for store, held in cursor.failing.items() if store in intervals}
     resting = resting or {}
+    busy: list[str] = []
     lines: list[str] = []
     changed: list[str] = []
     for answer in answers:
         store = answer.store_id
         if answer.problem is not None:
-            failing[store] = _once_more(failing.get(store), intervals[store], now)
-            lines.append(
-                f"{store}: no answer ({answer.problem}); asked again at "
-                f"{failing[store].again_at:%Y-%m-%d %H:%M:%S} UTC"
-            )
+            lines.append(f"{store}: no answer ({answer.problem})")
             continue
-        failing.pop(store, None)
         if not is_news(answer, known.get(store, Known())):
             continue
         if store in unfinished:
             lines.append(f"{store}: has changed, and has a run that is not over")
+            busy.append(store)
         elif store in resting and resting[store] > now:
             lines.append(
                 f"{store}: has changed, but its last runs failed; tried again from "
@@ -170,9 +166,10 @@ def decide(
     if unreached:
         lines.append(f"{len(unreached)} stores were not reached in time and come first next time")
     late = [*unreached, *changed[MOST_REQUESTS:]]
+    still = [store for store in held if store in unfinished and store not in answered]
     return Decision(
         requests=tuple(changed[:MOST_REQUESTS]),
-        cursor=PollCursor(served_until=now, late=tuple(late), failing=failing),
+        cursor=PollCursor(served_until=now, late=tuple(late), held=(*still, *busy)),
         lines=tuple(lines),
     )
 

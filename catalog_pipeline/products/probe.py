@@ -17,6 +17,7 @@ from sqlalchemy import Connection, func, select
 
 from catalog_pipeline.catalog.schema import products, quarantine
 from catalog_pipeline.errors import CatalogError
+from catalog_pipeline.products.answers import StoreRefusedError, StoreUnavailableError
 from catalog_pipeline.products.http import StoreClient
 from catalog_pipeline.products.models import external_id
 from catalog_pipeline.products.polling import Answer, Known, Pair
@@ -54,6 +55,8 @@ def probe_store(
             store, transport=transport, retry_waits=(), patience=PATIENCE_SECONDS
         ) as client:
             found = client.get(PRODUCTS, query, expect=list)
+    except (StoreRefusedError, StoreUnavailableError) as error:
+        return Answer(store.id, since, problem=str(error), store_failed=True)
     except CatalogError as error:
         return Answer(store.id, since, problem=str(error))
     except Exception as error:  # noqa: BLE001 - and its text might hold anything

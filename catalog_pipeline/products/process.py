@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import PurePosixPath
 from typing import Any
 
 from sqlalchemy import Connection, delete, select
@@ -24,6 +23,7 @@ from catalog_pipeline.products.source import (
     PROVING_KINDS,
     TRASH,
     TRASH_PAGE,
+    WATERMARK_KINDS,
     RecordParser,
     SeenIds,
 )
@@ -33,7 +33,6 @@ _BATCH = 500
 # Taken off this machine's clock where it stands in for a server's that tells no time.
 _CLOCK_DOUBT = timedelta(days=1)
 _PAGES = frozenset({PRODUCTS_PAGE, IDS_PAGE, TRASH_PAGE})
-_WATERMARK_KINDS = frozenset({"full", "incremental"})
 
 
 class WalkProcess:
@@ -63,13 +62,13 @@ class WalkProcess:
         batch = Batch()
         records = 0
         for path, body in self._walk.pages():
-            page, kind = PurePosixPath(path).name.split(".", 1)[0], page_kind(path)
+            kind = page_kind(path)
             if self._variations.take(kind, body) or kind not in _PAGES:
                 continue
-            for index, record in enumerate(self._records(path, body)):
+            for record in self._records(path, body):
                 if kind == PRODUCTS_PAGE and not self._is_trashed(record):
                     self._variations.saw(record)
-                    self.seen.add([batch.read(self._parser, record, f"{page}#{index}")])
+                    self.seen.add([batch.read(self._parser, record)])
                 else:
                     self._take_note(record, in_trash=kind == TRASH_PAGE)
                 records += 1
@@ -114,9 +113,8 @@ class WalkProcess:
     def _state(self) -> dict[str, Any]:
         begin = self._walk.begin
         state: dict[str, Any] = {"store_id": self._origin.store_id}
-        if self._walk.complete and begin.kind in _WATERMARK_KINDS:
-            # Not from dates of products, which may lie in the future; and not from a sweep, which
-            # cannot tell two edits within one second apart.
+        if self._walk.complete and begin.kind in WATERMARK_KINDS:
+            # Not from dates of products, which may lie in the future.
             doubt = timedelta() if begin.clock_is_the_servers else _CLOCK_DOUBT
             state["watermark"] = begin.server_clock - doubt
         if self._walk.is_complete_full and begin.currency is not None:

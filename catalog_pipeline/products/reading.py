@@ -14,11 +14,16 @@ from sqlalchemy import select
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.schema import store_states, walks
 from catalog_pipeline.errors import PermanentError
-from catalog_pipeline.products.archive import Archive
+from catalog_pipeline.products.archive import Archive, walk_kind
 from catalog_pipeline.products.known import StoredProducts
-from catalog_pipeline.products.source import KnownProducts, ProductSource, WalkOrder
+from catalog_pipeline.products.source import (
+    WATERMARK_KINDS,
+    KnownProducts,
+    ProductSource,
+    WalkOrder,
+)
 from catalog_pipeline.products.walk import Progress, WalkReport, walk_store
-from catalog_pipeline.stores import StoreConfig
+from catalog_pipeline.stores import ImageChoice, StoreConfig
 
 # auto: all of the store the first time, and what changed from then on. nightly: what changed, and
 # then a sweep.
@@ -82,14 +87,55 @@ def read_state(database: Database, store_id: str) -> ReadState:
     return ReadState(state.watermark, state.currency, last)
 
 
+def lacks_variations(archive: Archive, store: StoreConfig) -> bool:
+    """Whether a store wants its variations, and its last walk was made when it did not.
+
+    Changes only bring the variations of what changed, so a full walk is owed. It suffices to look
+    at the last complete walk that a watermark stands on: no incremental one is made before that
+    full walk is complete.
+
+    Raises:
+        ArchiveError: the records of a walk are damaged.
+    """
+    if store.images != "all":
+        return False
+    for walk_id in reversed(archive.walk_ids(store.id)):
+        if walk_kind(walk_id) in WATERMARK_KINDS:
+            walk = archive.open(store.id, walk_id)
+            if walk is not None and walk.complete:
+                return walk.begin.images != store.images
+    return True
+
+
 def plan_walks(
-    request: ReadRequest, state: ReadState, currency: str, known: KnownProducts
+    request: ReadRequest,
+    state: ReadState,
+    currency: str,
+    known: KnownProducts,
+    *,
+    images: ImageChoice | None = None,
+    whole: bool = False,
 ) -> tuple[WalkOrder, ...]:
     """The walks to make, in order.
 
     Prices without their currency mean nothing, so a store whose rows are in another currency is
     read whole whatever was asked for, and so is one that was never read whole.
+
+    Args:
+        request: what the run asks for.
+        state: what is known of the store.
+        currency: of its prices now.
+        known: what is stored.
+        images: the store's setting, to be kept with the walks.
+        whole: a walk of what changed would not bring all that the settings ask for.
     """
+    orders = _orders(request, state, currency, known, whole=whole)
+    return tuple(replace(order, images=images) for order in orders)
+
+
+def _orders(
+    request: ReadRequest, state: ReadState, currency: str, known: KnownProducts, *, whole: bool
+) -> tuple[WalkOrder, ...]:
     in_another_currency = state.currency is not None and state.currency != currency
     if request.sample is not None:
         return (WalkOrder(sample=request.sample),)
@@ -97,6 +143,8 @@ def plan_walks(
         return (WalkOrder(known=known),)
     if request.product is not None:
         return (WalkOrder("product", product=request.product),)
+    if whole:
+        return (WalkOrder(known=known),)
     incremental = WalkOrder("incremental", since=state.watermark)
     choices: dict[WalkChoice, tuple[WalkOrder, ...]] = {
         "auto": (incremental,),
@@ -143,11 +191,17 @@ def read_store(
             f"{currency} for the store in stores.yaml; every product is then read anew"
         )
     known = StoredProducts(database, store.id)
-    reports = [
-        walk_store(source, archive, store, order, progress=progress)
-        for order in plan_walks(request, state, currency, known)
-    ]
-    return together(reports)
+    orders = plan_walks(
+        request,
+        state,
+        currency,
+        known,
+        images=store.images,
+        whole=lacks_variations(archive, store),
+    )
+    return together(
+        [walk_store(source, archive, store, order, progress=progress) for order in orders]
+    )
 
 
 def together(reports: list[WalkReport]) -> WalkReport:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, Select, Table, delete, exists, select
 
 from catalog_pipeline.catalog.bulk import insert_missing, upsert
 from catalog_pipeline.catalog.database import Database
@@ -27,6 +27,7 @@ from catalog_pipeline.catalog.schema import (
     quarantine,
     removal_waits,
     store_states,
+    variation_images,
     walks,
 )
 from catalog_pipeline.products.archive import (
@@ -40,7 +41,9 @@ from catalog_pipeline.products.sync import History, Progress, sync_products
 from catalog_pipeline.stores import StoreConfig
 
 _BATCH = 500
+_PICTURES = (product_images, variation_images)
 _Row = dict[str, Any]
+_Rows = dict[UUID, list[_Row]]
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ def replay_store(
                 sync_products(own, archive, store, history=history, progress=progress)
             merge = _Merge(lease, scratch, None if whole else first)
             merge.rows()
+            merge.variations_without_row()
             if whole:
                 merge.drop_unexplained()
             merge.the_rest()
@@ -179,13 +183,16 @@ class _Merge:
 
     def rows(self) -> None:
         """Write products and pictures that are missing or other than they should be."""
-        for ids in _pages(self._scratch, self._lease.store_id):
+        for ids in _pages(self._scratch, _own(self._lease.store_id)):
             with self._scratch.read() as connection:
                 rebuilt = _by_product(connection, products, ids)
-                pictures = _by_product(connection, product_images, ids)
+                pictures = _pictures(connection, ids)
             with self._lease.database.read() as connection:
                 there = _by_product(connection, products, ids)
-                shown = _by_product(connection, product_images, ids)
+                shown = _pictures(connection, ids)
+            if self._first is not None:
+                # Their own walks may be pruned: a store can refuse to tell variations for a while.
+                pictures[variation_images] = shown[variation_images] | pictures[variation_images]
             wanted = {
                 product: self._with_its_past(rows[0], there.get(product))
                 for product, rows in rebuilt.items()
@@ -193,7 +200,8 @@ class _Merge:
             changed = [
                 product
                 for product, row in wanted.items()
-                if there.get(product) != [row] or shown.get(product) != pictures.get(product)
+                if there.get(product) != [row]
+                or any(shown[one].get(product) != pictures[one].get(product) for one in _PICTURES)
             ]
             self.unchanged += len(wanted) - len(changed)
             self.written += len(changed)
@@ -201,26 +209,38 @@ class _Merge:
                 continue
             with self._lease.write() as connection:
                 upsert(connection, products, [wanted[product] for product in changed])
-                connection.execute(
-                    delete(product_images).where(product_images.c.product_id.in_(changed))
-                )
-                upsert(
-                    connection,
-                    product_images,
-                    [row for product in changed for row in pictures.get(product, [])],
-                )
+                for table in _PICTURES:
+                    _replace(connection, table, changed, pictures[table])
+
+    def variations_without_row(self) -> None:
+        """Write the pictures of variations whose product never was valid, so has no row."""
+        statement = _without_row(self._lease.store_id)
+        for ids in _pages(self._scratch, statement):
+            with self._scratch.read() as connection:
+                rebuilt = _by_product(connection, variation_images, ids)
+            with self._lease.database.read() as connection:
+                there = _by_product(connection, variation_images, ids)
+            changed = [product for product in ids if rebuilt[product] != there.get(product)]
+            if changed:
+                with self._lease.write() as connection:
+                    _replace(connection, variation_images, changed, rebuilt)
 
     def drop_unexplained(self) -> None:
         """Drop rows that no walk has ever brought."""
-        for ids in _pages(self._lease.database, self._lease.store_id):
+        for ids in _pages(self._lease.database, _own(self._lease.store_id)):
             with self._scratch.read() as connection:
                 rebuilt = _by_product(connection, products, ids)
             unexplained = [product for product in ids if product not in rebuilt]
             self.dropped += len(unexplained)
             if unexplained:
                 with self._lease.write() as connection:
-                    for table in (product_images, products):
+                    for table in (*_PICTURES, products):
                         connection.execute(delete(table).where(table.c.product_id.in_(unexplained)))
+        for ids in _pages(self._lease.database, _without_row(self._lease.store_id)):
+            with self._scratch.read() as connection:
+                kept = _by_product(connection, variation_images, ids)
+            with self._lease.write() as connection:
+                _replace(connection, variation_images, [one for one in ids if one not in kept], {})
 
     def the_rest(self) -> None:
         """What is small: quarantine, waiting removals, the store's state and its walks."""
@@ -258,28 +278,35 @@ class _Merge:
         return past
 
 
-def _pages(database: Database, store_id: str) -> Iterator[list[UUID]]:
-    """A store's product ids, some at a time; every page is a short read of its own."""
-    statement = (
-        select(products.c.product_id)
-        .where(products.c.store_id == store_id)
-        .order_by(products.c.product_id)
-        .limit(_BATCH)
+def _own(store_id: str) -> Select[Any]:
+    return select(products.c.product_id).where(products.c.store_id == store_id)
+
+
+def _without_row(store_id: str) -> Select[Any]:
+    return (
+        select(variation_images.c.product_id)
+        .distinct()
+        .where(
+            variation_images.c.store_id == store_id,
+            ~exists().where(products.c.product_id == variation_images.c.product_id),
+        )
     )
-    last: UUID | None = None
+
+
+def _pages(database: Database, statement: Select[Any]) -> Iterator[list[UUID]]:
+    """The product ids that a statement gives, some at a time; every page is a short read."""
+    (column,) = statement.selected_columns
+    page = statement.order_by(column).limit(_BATCH)
     while True:
-        page = statement if last is None else statement.where(products.c.product_id > last)
         with database.read() as connection:
             ids = list(connection.scalars(page))
         if not ids:
             return
         yield ids
-        last = ids[-1]
+        page = statement.where(column > ids[-1]).order_by(column).limit(_BATCH)
 
 
-def _by_product(
-    connection: Connection, table: Table, ids: Sequence[UUID]
-) -> dict[UUID, list[_Row]]:
+def _by_product(connection: Connection, table: Table, ids: Sequence[UUID]) -> _Rows:
     found = connection.execute(
         select(table).where(table.c.product_id.in_(ids)).order_by(*table.primary_key)
     ).mappings()
@@ -287,6 +314,16 @@ def _by_product(
     for row in found:
         rows[row["product_id"]].append(dict(row))
     return dict(rows)
+
+
+def _pictures(connection: Connection, ids: Sequence[UUID]) -> dict[Table, _Rows]:
+    return {table: _by_product(connection, table, ids) for table in _PICTURES}
+
+
+def _replace(connection: Connection, table: Table, ids: Sequence[UUID], rows: _Rows) -> None:
+    """Make a table hold these rows of these products, and no others of them."""
+    connection.execute(delete(table).where(table.c.product_id.in_(ids)))
+    upsert(connection, table, [row for product in ids for row in rows.get(product, [])])
 
 
 def _of_store(connection: Connection, table: Table, store_id: str) -> list[_Row]:

@@ -97,7 +97,7 @@ def retry_quarantine(lease: StoreLease, parser: RecordParser, writer: RowWriter)
             for row in group:
                 record = _record(row.raw)
                 if record is not None:
-                    batch.read(parser, record, row.external_id)
+                    batch.read(parser, record)
                     keys.add(row.external_id)
             with lease.write() as connection:
                 currency = connection.scalar(

@@ -51,21 +51,21 @@ class Batch:
     def __len__(self) -> int:
         return len(self.accepted) + len(self.refused)
 
-    def read(self, parser: RecordParser, record: Any, stand_in: str) -> str | None:
+    def read(self, parser: RecordParser, record: Any) -> str | None:
         """Take in a record, valid or not, and return its id.
 
         Args:
             parser: reads it.
             record: as it came.
-            stand_in: the name to keep it under if it has no id and is refused.
         """
         found = parser.external_id(record)
         try:
             accepted = parser.parse(record)
         except InvalidRecordError as error:
-            key = found or stand_in
+            raw = _raw(record)
+            key = found or _stand_in(raw)
             self.accepted.pop(key, None)
-            self.refused[key] = Refusal(str(error), _raw(record), parser.sighting(record))
+            self.refused[key] = Refusal(str(error), raw, parser.sighting(record))
         else:
             self.refused.pop(accepted.external_id, None)
             self.accepted[accepted.external_id] = accepted
@@ -254,6 +254,11 @@ def _refusals(batch: Batch, origin: Origin, validator: str) -> list[dict[str, An
         }
         for key, refusal in batch.refused.items()
     ]
+
+
+def _stand_in(raw: str) -> str:
+    """The name of a refused record without an id: the same however often a walk meets it."""
+    return f"#{hashlib.blake2b(raw.encode(), digest_size=8).hexdigest()}"
 
 
 def _raw(record: Any) -> str:

@@ -7,13 +7,14 @@ How one kind of source does either belongs in a module of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
 from catalog_pipeline.errors import PermanentError
+from catalog_pipeline.stores import ImageChoice
 
 # full: every product whole. incremental: whole products changed since a watermark. sweep: id,
 # status and date of every product, and whole those that are not the ones that are stored.
@@ -21,6 +22,8 @@ from catalog_pipeline.errors import PermanentError
 WalkKind = Literal["full", "incremental", "sweep", "product"]
 # The walks that can prove a product gone.
 PROVING_KINDS: frozenset[WalkKind] = frozenset({"full", "sweep"})
+# Those after which a watermark stands: a sweep cannot tell two edits within one second apart.
+WATERMARK_KINDS: frozenset[WalkKind] = frozenset({"full", "incremental"})
 # Archived pages are named by what they hold: whole products; a few fields of each product; a few
 # fields of products that are in the store's trash.
 PRODUCTS_PAGE = "products"
@@ -115,6 +118,7 @@ class WalkOrder:
         sample: stop at this many products, rounded up to whole pages; of a full walk only.
         since: the watermark that an incremental walk begins at.
         product: the id of the one product to read.
+        images: the store's setting, which the archive keeps: variations are read for `all` alone.
         known: what is stored; a full walk or sweep asks for each of these that it does not find.
     """
 
@@ -122,6 +126,7 @@ class WalkOrder:
     sample: int | None = None
     since: datetime | None = None
     product: str | None = None
+    images: ImageChoice | None = None
     known: KnownProducts = field(default_factory=NothingKnown, repr=False)
 
     def __post_init__(self) -> None:
@@ -230,8 +235,8 @@ class SourceWalk(Protocol):
     def seen(self) -> SeenIds:
         """The ids of the pages so far."""
 
-    def pages(self) -> Iterator[Page]:
-        """The pages in order, each read when asked for."""
+    def pages(self) -> Generator[Page]:
+        """The pages in order, each read when asked for or a little ahead; to be closed if left."""
 
     def verdict(self) -> Verdict:
         """To be asked once the pages have ended."""

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from catalog_pipeline.catalog.lease import StoreLease
+from catalog_pipeline.catalog.removal_approvals import Approval
 from catalog_pipeline.products.archive import Archive, ArchivedWalk, ArchiveError
-from catalog_pipeline.products.gone import Approval, count_waits, settle_approved
+from catalog_pipeline.products.gone import count_waits, settle_approved
 from catalog_pipeline.products.models import WooCommerceParser
 from catalog_pipeline.products.owed import count_store, owed_walks, quarantined_ids
 from catalog_pipeline.products.process import WalkProcess

@@ -8,7 +8,8 @@ as one set: whatever a walk read replaces what was known of that product.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.identity import digest, product_id
 from catalog_pipeline.catalog.lease import StoreLease
 from catalog_pipeline.catalog.schema import variation_images
-from catalog_pipeline.products.answers import StoreRefusedError
+from catalog_pipeline.products.answers import StoreRefusedError, Trouble
 from catalog_pipeline.products.bodies import parse_json
 from catalog_pipeline.products.http import StoreClient
 from catalog_pipeline.products.models import WooImage, external_id
@@ -71,14 +72,15 @@ class VariationWalk:
         """See `SourceWalk.verdict`."""
         return self._walk.verdict()
 
-    def pages(self) -> Iterator[Page]:
+    def pages(self) -> Generator[Page]:
         """Every page as it came; one product's refusal costs only its variations."""
-        for page in self._walk.pages():
-            yield page
-            if page.name == PRODUCTS_PAGE:
-                for record in _records(page.body):
-                    if is_variable(record) and (found := external_id(record)) is not None:
-                        yield from self._of(found)
+        with closing(self._walk.pages()) as pages:
+            for page in pages:
+                yield page
+                if page.name == PRODUCTS_PAGE:
+                    for record in _records(page.body):
+                        if is_variable(record) and (found := external_id(record)) is not None:
+                            yield from self._of(found)
 
     def _of(self, product: str) -> Iterator[Page]:
         for number in range(1, _MOST_PAGES + 1):
@@ -92,7 +94,10 @@ class VariationWalk:
             path = f"{self._path}/{product}/variations"
             try:
                 answer = self._client.get(path, query, expect=list)
-            except StoreRefusedError:
+            except StoreRefusedError as error:
+                if error.trouble is not Trouble.DENIED or error.facts.status == 401:
+                    # The key, or a firewall: the store refuses more than this product.
+                    raise
                 # Deleted a moment ago, say: what is known of its variations stays.
                 return
             yield Page(answer.body, (), f"variations-{product}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -80,11 +80,13 @@ def walk_store(
         return manifest
 
     try:
-        for page in walk.pages():
-            writer.add(page)
-            records += len(page.ids)
-            if progress is not None:
-                progress(records, walk.start.announced or 0)
+        # Closed at once: pages that are being read ahead must not outlive the walk.
+        with closing(walk.pages()) as pages:
+            for page in pages:
+                writer.add(page)
+                records += len(page.ids)
+                if progress is not None:
+                    progress(records, walk.start.announced or 0)
     except BaseException as error:
         # The error that stopped the walk matters, not one that a full disk adds to it.
         with suppress(OSError):

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from catalog_pipeline.errors import PermanentError
-from catalog_pipeline.products.answers import StoreRefusedError
+from catalog_pipeline.products.answers import StoreRefusedError, Trouble
 from catalog_pipeline.products.http import StoreClient
 from catalog_pipeline.products.listing import Totals, pages_of
 from catalog_pipeline.products.models import external_id
@@ -27,6 +27,7 @@ from catalog_pipeline.products.woocommerce_walk import (
 from catalog_pipeline.stores import StoreConfig
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_CLOCK_AHEAD = timedelta(days=1)
 
 
 class CurrencyUnknownError(PermanentError):
@@ -70,7 +71,7 @@ class WooCommerceSource:
             )
         query = {**listing_query(order), "per_page": 1, "page": 1, "_fields": "id"}
         first = self._client.get(PRODUCTS, query, expect=list)
-        clock = http_date(first.headers.get("date"))
+        clock = _plausible(http_date(first.headers.get("date")))
         per_page = PAGE_SIZE if order.sample is None else _sample_page_size(order.sample)
         announced = Totals.of(first).products
         start = WalkStart(
@@ -80,7 +81,14 @@ class WooCommerceSource:
             announced=announced,
             announced_pages=pages_of(announced, per_page),
         )
-        walk = WooCommerceWalk(self._store.id, self._client, order, start, per_page=per_page)
+        walk = WooCommerceWalk(
+            self._store.id,
+            self._client,
+            order,
+            start,
+            per_page=per_page,
+            connections=self._store.connections,
+        )
         if self._store.images == "all":
             return VariationWalk(walk, self._client, PRODUCTS)
         return walk
@@ -98,8 +106,9 @@ class WooCommerceSource:
             try:
                 value = self._client.get(path, expect=dict).data.get(field)
             except StoreRefusedError as error:
-                if error.facts.status == 401:
-                    # The key itself is refused; what its user may read is not the question yet.
+                if error.facts.status == 401 or error.trouble is Trouble.FIREWALL:
+                    # The key itself is refused, or the request before WordPress saw it; what the
+                    # key's user may read is not the question yet.
                     raise
                 refusals.append(str(error))
                 continue
@@ -111,6 +120,15 @@ class WooCommerceSource:
             "'Shop manager', or set `currency:` for this store in stores.yaml. "
             + "; ".join(refusals)
         )
+
+
+def _plausible(clock: datetime | None) -> datetime | None:
+    """A server's clock unless it is ahead of all others.
+
+    A watermark in the future would hide every change until then; one in the past only costs a
+    second look.
+    """
+    return clock if clock is not None and clock <= datetime.now(UTC) + _CLOCK_AHEAD else None
 
 
 def _sample_page_size(sample: int) -> int:

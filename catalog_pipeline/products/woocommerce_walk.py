@@ -9,12 +9,21 @@ that is missing is asked for by id before the walk says that it is gone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, timedelta
 
 from catalog_pipeline.products.answers import Answer
 from catalog_pipeline.products.http import StoreClient
-from catalog_pipeline.products.listing import Flaw, Reading, StoreMisbehavedError, Totals
+from catalog_pipeline.products.listing import (
+    Flaw,
+    Pages,
+    Reading,
+    StoreMisbehavedError,
+    Totals,
+)
 from catalog_pipeline.products.models import external_id, sighting
 from catalog_pipeline.products.source import (
     IDS_PAGE,
@@ -51,12 +60,15 @@ class WooCommerceWalk:
         start: WalkStart,
         *,
         per_page: int,
+        connections: int,
     ) -> None:
         self._store_id = store_id
         self._client = client
         self._order = order
         self._start = start
         self._per_page = per_page
+        self._connections = connections
+        self._throttles = client.counters()["throttles"]
         self._seen = SeenIds()
         self._reading: Reading | None = None
         self._readings = 0
@@ -77,7 +89,7 @@ class WooCommerceWalk:
         """The ids of the pages so far."""
         return self._seen
 
-    def pages(self) -> Iterator[Page]:
+    def pages(self) -> Generator[Page]:
         """Every page as it came.
 
         Raises:
@@ -111,9 +123,13 @@ class WooCommerceWalk:
 
     def _listing(self) -> Iterator[Page]:
         totals = Totals(self._start.announced, self._start.announced_pages)
+        if totals.pages == 0 and self._order.kind in PROVING_KINDS:
+            # That a shop is empty is not believed of one answer, which may come from a cache.
+            totals = replace(totals, pages=1)
+        pages = Pages(self._read, self._client.cut, self._at_once, self._connections)
         before: Reading | None = None
         for _ in range(MOST_READINGS):
-            reading = Reading(self._store_id, self._read, totals, last_page=self._last_page)
+            reading = Reading(self._store_id, pages, totals, last_page=self._last_page)
             self._begin(reading)
             yield from self._pages_of(reading)
             flaw = reading.flaw(may_grow=self._order.kind == "incremental")
@@ -122,8 +138,9 @@ class WooCommerceWalk:
                 return
             if flaw in (None, Flaw.TOO_FEW) and self._order.kind in PROVING_KINDS:
                 yield from self._whole(self._missing(), reading)
-                if flaw is not None:
-                    flaw = reading.flaw()
+                # Also where the totals were met: products that are shown by id and not counted
+                # say that the totals are wrong.
+                flaw = reading.flaw()
             agrees = before is not None and _agree(before, reading)
             if flaw is None or (flaw is Flaw.TOO_FEW and agrees):
                 self._doubt = None
@@ -142,13 +159,14 @@ class WooCommerceWalk:
         self._reading, self._readings = reading, self._readings + 1
 
     def _pages_of(self, reading: Reading) -> Iterator[Page]:
-        for answer, ids in reading.pages():
-            self._note(ids, None)
-            if self._order.kind == "sweep":
-                self._compare(answer)
-                yield Page(answer.body, ids, IDS_PAGE)
-            else:
-                yield Page(answer.body, ids, PRODUCTS_PAGE)
+        with closing(reading.pages()) as pages:
+            for answer, ids in pages:
+                self._note(ids, None)
+                if self._order.kind == "sweep":
+                    self._compare(answer)
+                    yield Page(answer.body, ids, IDS_PAGE)
+                else:
+                    yield Page(answer.body, ids, PRODUCTS_PAGE)
 
     def _compare(self, answer: Answer) -> None:
         """Take note of the products that are not the ones that are stored."""
@@ -158,11 +176,16 @@ class WooCommerceWalk:
             if stored.get(external) != found:
                 self._outdated[external] = None
 
-    def _read(self, number: int) -> Answer:
+    def _read(self, number: int, given_up: threading.Event) -> Answer:
         query = {**listing_query(self._order), "per_page": self._per_page, "page": number}
         if self._order.kind == "sweep":
             query["_fields"] = _SIGHTING_FIELDS
-        return self._client.get(PRODUCTS, query, expect=list)
+        return self._client.get(PRODUCTS, query, expect=list, given_up=given_up)
+
+    def _at_once(self) -> int:
+        # A store that has said 429 is asked for one page after the other.
+        throttled = self._client.counters()["throttles"] > self._throttles
+        return 1 if throttled else self._connections
 
     @property
     def _last_page(self) -> int | None:

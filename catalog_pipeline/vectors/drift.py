@@ -8,7 +8,7 @@ guard's to decide.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -16,10 +16,11 @@ from uuid import UUID
 from sqlalchemy import select
 
 from catalog_pipeline.catalog.bulk import upsert
+from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.lease import StoreLease
 from catalog_pipeline.catalog.schema import points
 from catalog_pipeline.catalog.wanted import Scope
-from catalog_pipeline.vectors.index import PointFilter, Points
+from catalog_pipeline.vectors.index import Payload, PointFilter, Points
 from catalog_pipeline.vectors.owed import (
     StandingPoint,
     forget_points,
@@ -68,8 +69,39 @@ def settle_drift(
     """
     drift = Drift()
     _drop_lost(lease, opened, collection, drift)
-    for page in opened.ids(PointFilter(stores=(lease.store_id,))):
-        with lease.database.read() as connection:
+    for found, facts in _unrecorded(lease.database, opened, scope, collection, model_version):
+        unwanted = [point_id for point_id in found if point_id not in facts]
+        drift.unrecorded += len(found)
+        drift.unwanted += len(unwanted)
+        drift.unwanted_ids += unwanted[: keep_ids - len(drift.unwanted_ids)]
+        _record(lease, collection, found, facts)
+    return drift
+
+
+def count_unwanted(
+    database: Database, opened: Points, scope: Scope, collection: str, model_version: str
+) -> int:
+    """How many points without a record belong to nothing that should be there; changes nothing.
+
+    Args:
+        database: the records.
+        opened: the collection.
+        scope: the store and the pictures that it wants.
+        collection: the collection's name.
+        model_version: the model whose vectors it holds.
+    """
+    return sum(
+        len(found.keys() - facts.keys())
+        for found, facts in _unrecorded(database, opened, scope, collection, model_version)
+    )
+
+
+def _unrecorded(
+    database: Database, opened: Points, scope: Scope, collection: str, model_version: str
+) -> Iterator[tuple[dict[UUID, Payload | None], dict[UUID, StandingPoint]]]:
+    """Pages of payloads of points that have no record, and of facts about those that may stay."""
+    for page in opened.ids(PointFilter(stores=(scope.store_id,))):
+        with database.read() as connection:
             known = set(
                 connection.scalars(
                     select(points.c.point_id).where(
@@ -77,22 +109,17 @@ def settle_drift(
                     )
                 )
             )
-            unrecorded = [point_id for point_id in page if point_id not in known]
+        unrecorded = [point_id for point_id in page if point_id not in known]
         if not unrecorded:
             continue
         found = {
             point.point_id: point.payload for point in opened.retrieve(unrecorded, payload=True)
         }
         claimed = {product for payload in found.values() if (product := product_of(payload))}
-        with lease.database.read() as connection:
+        with database.read() as connection:
             some = replace(scope, products=tuple(claimed))
             facts = standing(connection, collection, some, model_version)
-        drift.unrecorded += len(unrecorded)
-        unwanted = [point_id for point_id in unrecorded if point_id not in facts]
-        drift.unwanted += len(unwanted)
-        drift.unwanted_ids += unwanted[: keep_ids - len(drift.unwanted_ids)]
-        _record(lease, collection, found, facts)
-    return drift
+        yield found, facts
 
 
 def _drop_lost(lease: StoreLease, opened: Points, collection: str, drift: Drift) -> None:

@@ -106,16 +106,18 @@ def load_wanted(
     """
     counts = LoadCounts()
     wanted = wanted_points(spec.name, scope, spec.model_version)
+    total: int | None = None
     with lease.database.read() as connection:
-        total = count_rows(connection, wanted) if progress is not None else 0
-        rows = connection.execution_options(yield_per=1_000).execute(wanted)
+        rows = connection.execute(wanted, execution_options={"yield_per": 1_000})
         owed = owed_points(rows, lease.store_id, spec.model_version, counts, rewrite=rewrite)
         while group := list(islice(owed, GROUP)):
             _write(lease, files, index, spec, group=group, counts=counts)
             if progress is not None:
+                # Only now: where nothing is owed, counting would take as long as looking.
+                total = count_rows(connection, wanted) if total is None else total
                 progress(counts.seen, total)
     if progress is not None:
-        progress(counts.seen, total)
+        progress(counts.seen, counts.seen)
     return counts
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.lease import StoreLease
 from catalog_pipeline.catalog.schema import points, products, quarantine
+from catalog_pipeline.catalog.verdicts import StoreVerdict
 from catalog_pipeline.catalog.wanted import Scope, is_live
 from catalog_pipeline.embeddings.model import ModelSpec
 from catalog_pipeline.files import DataFolder
@@ -37,8 +38,11 @@ from catalog_pipeline.vectors.owed import (
 from catalog_pipeline.vectors.payload import point_payload
 from catalog_pipeline.vectors.sync import PointsReport, sync_points
 
+# The name of the check that keeps what comparisons find.
+CHECK = "everything_agrees"
 # Payloads in memory at a time.
 _PAGE = 1_000
+_MOST_EXAMPLES = 10
 _VECTOR_FIELDS = ("image_sha256", "model_version")
 
 
@@ -98,6 +102,27 @@ class Reconciliation:
             "stale payloads": len(self.stale_payload),
             "stale vectors": len(self.stale_vector),
         }
+
+    def verdict(self) -> StoreVerdict:
+        """The same as a check keeps it."""
+        each = zip(
+            self.differences,
+            (
+                self.missing_rows,
+                self.orphaned_rows,
+                self.missing,
+                self.orphaned,
+                self.stale_payload,
+                self.stale_vector,
+            ),
+            strict=True,
+        )
+        return StoreVerdict(
+            self.store_id,
+            self.agrees,
+            {**self.differences, "wanted points": self.wanted, "held points": self.held},
+            {name: [str(one) for one in ids[:_MOST_EXAMPLES]] for name, ids in each if ids},
+        )
 
 
 def reconcile(

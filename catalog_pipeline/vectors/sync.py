@@ -7,10 +7,12 @@ collection's count and writes again. What is loaded is in `load`, what is wanted
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from uuid import UUID
 
 from catalog_pipeline.catalog.lease import StoreLease
+from catalog_pipeline.catalog.removal_approvals import Approval
 from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.embeddings.model import ModelSpec
 from catalog_pipeline.errors import PermanentError
@@ -27,7 +29,6 @@ from catalog_pipeline.vectors.index import (
 )
 from catalog_pipeline.vectors.load import BATCH, GROUP, Progress, chunks, load_wanted
 from catalog_pipeline.vectors.owed import (
-    count_by_reason,
     count_rows,
     forget_points,
     recorded_points,
@@ -57,6 +58,7 @@ class PointsReport:
         deleted: points taken out, by reason.
         waiting: points that have a reason to go and were kept by the removal guard, by reason.
         removal_limit: how many removals the guard lets pass in a run.
+        approval_refused: why an approval that came with the run did nothing.
         lost: records whose point was missing from the collection; loaded again if still wanted.
         unrecorded: points found without a record.
         seconds: of the whole stage.
@@ -77,6 +79,7 @@ class PointsReport:
     deleted: dict[str, int]
     waiting: dict[str, int]
     removal_limit: int
+    approval_refused: str | None
     lost: int
     unrecorded: int
     seconds: float
@@ -95,6 +98,7 @@ def sync_points(
     product_id: UUID | None = None,
     rewrite: bool = False,
     compare_ids: bool = False,
+    approval: Approval | None = None,
     progress: Progress | None = None,
 ) -> PointsReport:
     """Bring a store's points in the model's collection into step with the database.
@@ -110,6 +114,7 @@ def sync_points(
         product_id: only the points of this product.
         rewrite: write every point that is ready again, changed or not.
         compare_ids: compare the collection's ids with the records even if their counts agree.
+        approval: a person's word on the removals that wait.
         progress: called with points looked at and points wanted.
 
     Raises:
@@ -141,7 +146,9 @@ def sync_points(
         counts.stale = again.stale
         counts.quarantined = again.quarantined
         counts.held = again.held if again.held is not None else counts.held
-    removed = _remove(lease, index, spec, store, scope, before=before, drift=drift)
+    removed = _remove(
+        lease, index, spec, store, scope, before=before, drift=drift, approval=approval
+    )
     status = _status(index, spec.name)
     seconds = time.monotonic() - started
     return PointsReport(
@@ -159,6 +166,7 @@ def sync_points(
         deleted=removed.deleted,
         waiting=removed.waiting,
         removal_limit=removed.limit,
+        approval_refused=removed.refused,
         lost=drift.lost + counts.lost,
         unrecorded=drift.unrecorded,
         seconds=seconds,
@@ -171,6 +179,7 @@ class _Removed:
     deleted: dict[str, int]
     waiting: dict[str, int]
     limit: int
+    refused: str | None
     held: int | None = None
 
 
@@ -210,14 +219,16 @@ def _remove(
     *,
     before: int,
     drift: Drift,
+    approval: Approval | None,
 ) -> _Removed:
     """Take out what has a reason to go, if the guard lets it."""
     unwanted = unwanted_points(spec.name, scope, spec.model_version)
     with lease.database.read() as connection:
-        reasons = count_by_reason(connection, unwanted)
-        if drift.unwanted:
-            reasons[_UNRECORDED] = drift.unwanted
-    decision = guard_removals(
+        found = connection.execute(unwanted).all()
+    reasons = dict(Counter(row.reason for row in found))
+    if drift.unwanted:
+        reasons[_UNRECORDED] = drift.unwanted
+    guarded = guard_removals(
         lease,
         spec.name,
         unwanted,
@@ -225,11 +236,12 @@ def _remove(
         before,
         max_share=store.max_removal_share,
         whole_store=scope.products is None,
+        approval=approval,
     )
-    if not decision.allowed:
-        return _Removed({}, reasons, decision.limit)
-    with lease.database.read() as connection:
-        going = [*connection.scalars(unwanted), *drift.unwanted_ids]
+    limit, refused = guarded.decision.limit, guarded.refused
+    if not guarded.decision.allowed:
+        return _Removed({}, reasons, limit, refused)
+    going = [*(row.point_id for row in found), *drift.unwanted_ids]
     held: int | None = None
     for group in chunks(going, GROUP):
         with index.session(spec.name) as opened:
@@ -239,7 +251,7 @@ def _remove(
             held = opened.count(PointFilter(stores=(lease.store_id,)))
         with lease.write() as connection:
             forget_points(connection, spec.name, group)
-    return _Removed(reasons, {}, decision.limit, held)
+    return _Removed(reasons, {}, limit, refused, held)
 
 
 def _recorded(lease: StoreLease, collection: str) -> int:

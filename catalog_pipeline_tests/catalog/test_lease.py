@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,7 @@ from catalog_pipeline.catalog.lease import (
     EXPIRES_AFTER,
     LeaseLostError,
     StoreBusyError,
+    held_stores,
     hold_store,
 )
 from catalog_pipeline.catalog.schema import leases
@@ -114,3 +116,19 @@ def test_a_silent_writer_of_another_machine_loses_its_lease(any_database: Databa
             lease.check()
             with pytest.raises(LeaseLostError):
                 lost.check()
+
+
+def test_leases_say_who_holds_a_store_and_since_when_nobody_renewed_it(
+    any_database: Database,
+) -> None:
+    assert held_stores(any_database) == {}
+    with hold_store(any_database, "atelier", "run-1"):
+        held = held_stores(any_database)["atelier"]
+        assert held.run == "run-1"
+        assert 0 <= held.silent_seconds < 10
+    with any_database.write() as connection:
+        long_ago = any_database.now(connection) - timedelta(seconds=400)
+        connection.execute(update(leases).values(heartbeat_at=long_ago))
+    given_back = held_stores(any_database)["atelier"]
+    assert given_back.run is None
+    assert 400 <= given_back.silent_seconds < 410

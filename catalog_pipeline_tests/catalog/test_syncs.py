@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.schema import store_states
 from catalog_pipeline.catalog.syncs import (
     Sync,
     failures_in_a_row,
     finished_run_ids,
     forget_runs,
     last_syncs,
+    last_whole_syncs,
     newest_change,
     record_syncs,
     unfinished_run_ids,
@@ -88,3 +91,13 @@ def test_only_runs_that_went_on_are_closed_when_they_are_forgotten(any_database:
         closed, untouched = last_syncs(connection, "atelier", 2)
     assert (closed.status, closed.is_finished) == ("failure", True)
     assert untouched == later(10)
+
+
+def test_the_last_whole_run_of_every_store_is_told_at_once(any_database: Database) -> None:
+    whole, other = later(3), later(4, store_id="nordhavn", status="failure")
+    going = later(6, status="started", walk_kind=None)
+    keep(any_database, later(2), whole, later(5, walk_kind="product"), going, other)
+    with any_database.write() as connection:
+        upsert(connection, store_states, [{"store_id": one} for one in ("atelier", "nordhavn")])
+    with any_database.read() as connection:
+        assert last_whole_syncs(connection) == {"atelier": whole, "nordhavn": other}

@@ -7,18 +7,23 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
-from dagster import DagsterInstance, DagsterRunStatus
+from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRunStatus
 from dagster._core.test_utils import create_run_for_test
 from dagster._daemon.types import DaemonHeartbeat
 
+from catalog_pipeline.catalog.lease import Held
 from catalog_pipeline.cli.runs import has_live_daemon, register_partitions
 from catalog_pipeline.defs.partitions import STORES
 from catalog_pipeline.defs.runs import EXECUTED_BY, end_dead_runs
+from catalog_pipeline.processes import is_running
+
+THIS_RUN = "this run"
 
 
 @pytest.fixture
@@ -28,28 +33,37 @@ def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
 
 
 def started(instance: DagsterInstance, owner: str | None) -> str:
-    run = create_run_for_test(
+    run_id = str(uuid4())
+    tags = {"dagster/partition": "atelier"}
+    create_run_for_test(
         instance,
+        run_id=run_id,
         job_name="sync_store",
-        status=DagsterRunStatus.STARTED,
-        tags={EXECUTED_BY: owner} if owner else {},
+        status=DagsterRunStatus.STARTING,
+        tags={**tags, EXECUTED_BY: f"{owner}|{run_id}"} if owner else tags,
     )
-    return str(run.run_id)
+    event = DagsterEvent(DagsterEventType.RUN_START.value, job_name="sync_store")
+    instance.report_dagster_event(event, run_id)
+    return run_id
+
+
+def ended(instance: DagsterInstance, held: Mapping[str, Held] | None = None) -> list[str]:
+    return list(end_dead_runs(instance, held))
 
 
 def dead_process() -> str:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    return f"{socket.gethostname()}|{ended.pid}|1.00"
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return f"{socket.gethostname()}|{process.pid}|1.00"
 
 
-def test_runs_of_dead_command_lines_are_marked_failed(instance: DagsterInstance) -> None:
+def test_runs_of_dead_processes_are_marked_failed(instance: DagsterInstance) -> None:
     dead = started(instance, dead_process())
-    assert end_dead_runs(instance) == [dead]
+    assert ended(instance) == [dead]
     run = instance.get_run_by_id(dead)
     assert run is not None
     assert run.status == DagsterRunStatus.FAILURE
-    assert end_dead_runs(instance) == []
+    assert ended(instance) == []
 
 
 def test_a_process_that_nobody_buried_is_dead(instance: DagsterInstance) -> None:
@@ -57,11 +71,11 @@ def test_a_process_that_nobody_buried_is_dead(instance: DagsterInstance) -> None
     process = psutil.Process(child.pid)
     owner = f"{socket.gethostname()}|{child.pid}|{process.create_time():.2f}"
     run_id = started(instance, owner)
-    assert end_dead_runs(instance) == []
+    assert ended(instance) == []
     process.kill()
     while process.status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
-    assert end_dead_runs(instance) == [run_id]
+    assert ended(instance) == [run_id]
     child.wait()
 
 
@@ -70,11 +84,90 @@ def test_runs_of_the_living_of_others_and_of_the_daemon_are_left_alone(
 ) -> None:
     here = f"{socket.gethostname()}|{os.getpid()}|{psutil.Process().create_time():.2f}"
     kept = [started(instance, owner) for owner in (here, "another-machine|1|1.00", None)]
-    assert end_dead_runs(instance) == []
+    assert ended(instance) == []
     for run_id in kept:
         run = instance.get_run_by_id(run_id)
         assert run is not None
         assert run.status == DagsterRunStatus.STARTED
+
+
+def test_a_run_that_ends_while_it_is_looked_at_keeps_its_end(
+    instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = started(instance, dead_process())
+
+    def end_meanwhile(process: str) -> bool | None:
+        event = DagsterEvent(DagsterEventType.RUN_SUCCESS.value, job_name="sync_store")
+        instance.report_dagster_event(event, run_id)
+        return is_running(process)
+
+    monkeypatch.setattr("catalog_pipeline.defs.runs.is_running", end_meanwhile)
+    assert ended(instance) == []
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    assert run.status == DagsterRunStatus.SUCCESS
+
+
+ELSEWHERE = "another-machine|1|1.00"
+
+
+@pytest.mark.parametrize("owner", [ELSEWHERE, None])
+@pytest.mark.parametrize(
+    ("minutes", "held", "dead"),
+    [
+        (1, {}, False),
+        (9, {}, True),
+        (9, {"atelier": (THIS_RUN, 20)}, False),
+        (9, {"atelier": (THIS_RUN, 400)}, True),
+        (9, {"atelier": (None, 20)}, False),
+        (9, {"atelier": (None, 400)}, True),
+        (9, {"atelier": ("another run", 20)}, True),
+        (9, {"nordhavn": (None, 20)}, True),
+        (9, None, False),
+    ],
+)
+def test_a_run_of_another_machine_is_dead_when_it_holds_its_store_no_more(
+    instance: DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: str | None,
+    minutes: int,
+    held: dict[str, tuple[str | None, float]] | None,
+    dead: bool,
+) -> None:
+    run_id = started(instance, owner)
+    now = time.time() + minutes * 60
+    monkeypatch.setattr(time, "time", lambda: now)
+    leases = {
+        store: Held(run_id if run == THIS_RUN else run, seconds)
+        for store, (run, seconds) in (held or {}).items()
+    }
+    found = end_dead_runs(instance, None if held is None else leases)
+    assert list(found) == ([run_id] if dead else [])
+    if dead:
+        assert "Nothing was heard of" in found[run_id]
+        assert owner is None or "1 on another-machine" in found[run_id]
+
+
+def test_a_run_that_waits_for_a_pool_is_dead_only_when_it_does_not_take_its_slot(
+    instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = instance.event_log_storage
+    storage.set_concurrency_slots("gpu", 1)
+    storage.claim_concurrency_slot("gpu", "another run", "image_embeddings")
+    run_id = started(instance, ELSEWHERE)
+    assert not storage.claim_concurrency_slot("gpu", run_id, "image_embeddings").is_claimed
+    now = time.time() + 9 * 60
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert ended(instance, {}) == []
+    storage.free_concurrency_slots_for_run("another run")
+    assert ended(instance, {}) == [run_id]
+    assert storage.claim_concurrency_slot("gpu", "next", "image_embeddings").is_claimed
+
+
+def test_a_run_that_was_given_the_tags_of_a_dead_one_lives(instance: DagsterInstance) -> None:
+    tags = {EXECUTED_BY: f"{dead_process()}|{uuid4()}"}
+    create_run_for_test(instance, status=DagsterRunStatus.STARTING, tags=tags)
+    assert ended(instance) == []
 
 
 def test_the_slots_of_a_dead_run_are_freed(instance: DagsterInstance) -> None:

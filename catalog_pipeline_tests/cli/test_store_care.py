@@ -106,6 +106,7 @@ def test_hiding_a_product_takes_its_point_and_withdrawing_brings_it_back(
         (["override", "a" * 64, "--hide", "--reason", "x"], "for a product"),
         (["override", "nothing", "--hide", "--reason", "x"], "STORE:EXTERNAL_ID"),
         (["removals", "nowhere"], "nowhere"),
+        (["removals", "atelier", "--of", "points"], "--approve"),
         (["plan", "nowhere"], "nowhere"),
         (["reconcile", "nowhere"], "nowhere"),
         (["archive", "replay", "--store", "nowhere"], "nowhere"),
@@ -131,6 +132,58 @@ def test_one_product_is_redone_through_all_stages(
 
 
 @pytest.mark.timeout(180)
+def test_many_points_wait_for_their_number_too(
+    ask: Ask, deployment: Deployment, synced: dict[str, Any]
+) -> None:
+    held = points_of(ask, "atelier")
+    path = deployment.folder / "stores.yaml"
+    before = path.read_text()
+    document = yaml.safe_load(before)
+    (found,) = (one for one in document["stores"] if one["id"] == "atelier")
+    found["quality"] = {"min_side": 4000}
+    path.write_text(yaml.safe_dump(document))
+    shown = ask("sync", "atelier")["stages"]["qdrant_points"]
+    assert points_of(ask, "atelier") == held
+    waiting = ask("removals", "atelier")
+    assert waiting["waiting"] == []
+    count = waiting["points"]["count"]
+    assert count == held == len(waiting["points"]["points"])
+    assert {one["reason"] for one in waiting["points"]["points"]} == {"image_rejected"}
+    assert all(one["title"] for one in waiting["points"]["points"])
+    assert f"`catalog removals atelier --approve {count}`" in shown["approve"]
+    said = ask("removals", "atelier", "--approve", str(count + 1), code=1)
+    assert f"{count} removals of points wait" in said
+    ask("removals", "atelier", "--approve", str(count), "--reason", "stricter")
+    ask("sync", "atelier")
+    assert points_of(ask, "atelier") == 0
+    assert ask("removals", "atelier")["points"]["count"] == 0
+    path.write_text(before)
+    ask("sync", "atelier")
+    assert points_of(ask, "atelier") == held
+
+
+def test_a_wrong_file_leaves_the_accepted_one_in_force(
+    ask: Ask, deployment: Deployment, synced: dict[str, Any]
+) -> None:
+    ask("archive", "prune")
+    path = deployment.folder / "stores.yaml"
+    before = path.read_text()
+    path.write_text("stores:\n  - id: Atelier!\n")
+    for command in (
+        ["archive", "prune"],
+        ["archive", "replay"],
+        ["plan"],
+        ["reconcile"],
+        ["files", "prune"],
+    ):
+        ask(*command)
+    said = CliRunner().invoke(main, ["plan", "atelier"], env=deployment.environ)
+    assert "stays in force" in said.stderr
+    assert "atelier" in said.stdout
+    path.write_text(before)
+
+
+@pytest.mark.timeout(180)
 def test_a_store_thins_out_and_ends(ask: Ask, deployment: Deployment) -> None:
     ask("sync", "nordhavn")
     many_removals_wait_for_their_number(ask, deployment)
@@ -151,6 +204,7 @@ def many_removals_wait_for_their_number(ask: Ask, deployment: Deployment) -> Non
     assert len(waiting) > 10
     assert {one["external_id"] for one in waiting} <= {str(one) for one in doomed}
     assert "removed" not in held["products"]
+    assert f"`approve_removals: {len(waiting)}`" in held["products"]["approve"]
     assert "approved" in ask("removals", "nordhavn", "--approve", "3", code=1)
     ask("removals", "nordhavn", "--approve", str(len(waiting)), "--reason", "season is over")
     ask("sync", "nordhavn", "--nightly")

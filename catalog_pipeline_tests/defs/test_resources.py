@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dagster as dg
 import pytest
 import yaml
 
-from catalog_pipeline.defs.resources import FilesResource, StoresResource, VectorIndexResource
+from catalog_pipeline.defs.resources import (
+    DatabaseResource,
+    FilesResource,
+    StoresResource,
+    VectorIndexResource,
+)
+from catalog_pipeline.defs.runs import EXECUTED_BY
 from catalog_pipeline.errors import ConfigurationError, PermanentError
+from catalog_pipeline.processes import this_process
 
 
 def store(store_id: str, *, active: bool) -> dict[str, object]:
@@ -65,3 +73,23 @@ def test_files_have_an_address_with_a_protocol(
     monkeypatch.setenv("CATALOG_QDRANT_URL", "https://qdrant.example.com")
 
     assert FilesResource().get().uri("images") == address
+
+
+def test_a_run_names_the_process_that_executes_it_whatever_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CATALOG_DATA_DIR", str(tmp_path))
+
+    @dg.op
+    def work(database: DatabaseResource) -> None:
+        database.get()
+
+    @dg.job(resource_defs={"database": DatabaseResource()})
+    def some_job() -> None:
+        work()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = some_job.execute_in_process(instance=instance)
+        run = instance.get_run_by_id(done.run_id)
+        assert run is not None
+        assert run.tags[EXECUTED_BY] == f"{this_process()}|{done.run_id}"

@@ -124,6 +124,21 @@ def test_a_foreseen_failure_is_its_message_and_is_not_tried_again(
     assert error.context is None
 
 
+def test_what_is_to_be_forwarded_comes_with_the_failure(
+    run: Callable[[Work], dg.ExecuteInProcessResult],
+) -> None:
+    error = PermanentError("store atelier: a firewall blocked the request")
+    error.report = "Time (UTC):  2026-11-20T06:00:00+00:00\nStatus:      403"
+
+    result = run(failing(error, []))
+
+    told = failure(result).step_failure_data.user_failure_data
+    assert told is not None
+    report = told.metadata["report"]
+    assert isinstance(report, dg.MarkdownMetadataValue)
+    assert report.md_str == f"```\n{error.report}\n```"
+
+
 def test_a_bug_is_not_tried_again_and_keeps_its_traceback(
     run: Callable[[Work], dg.ExecuteInProcessResult],
 ) -> None:

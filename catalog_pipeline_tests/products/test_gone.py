@@ -7,6 +7,7 @@ from sqlalchemy import update
 
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.removal_approvals import (
+    Approval,
     ApprovalRefusedError,
     approve_products,
     approved_removals,
@@ -17,7 +18,6 @@ from catalog_pipeline.catalog.removal_approvals import (
 )
 from catalog_pipeline.catalog.schema import products, quarantine, removal_approvals, walks
 from catalog_pipeline.products.archive import Archive
-from catalog_pipeline.products.gone import Approval
 from catalog_pipeline.products.source import WalkKind
 from catalog_pipeline_tests.products.walks import archived, everything, row_of, rows, some, sync
 from catalog_pipeline_tests.products.wordpress import product, store

@@ -437,10 +437,12 @@ def test_a_private_authority_is_trusted_only_through_its_file(tmp_path: Path) ->
     with HTTPServer(host="localhost", ssl_context=context) as server:
         server.expect_request("/p").respond_with_data("[1]")
         url = f"https://localhost:{server.port}"
-        with StoreClient(store(url=url, ca_file=ca_file), retry_waits=()) as client:
+        private = store(url=url, allow_private_addresses=True)
+        trusting = private.model_copy(update={"ca_file": ca_file})
+        with StoreClient(trusting, retry_waits=()) as client:
             assert client.get("/p", expect=list).data == [1]
         with (
-            StoreClient(store(url=url), retry_waits=()) as client,
+            StoreClient(private, retry_waits=()) as client,
             pytest.raises(StoreRefusedError, match="certificate is not valid") as found,
         ):
             client.get("/p", expect=list)

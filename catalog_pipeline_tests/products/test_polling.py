@@ -11,14 +11,15 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalog_pipeline.products.circuit import FAILURES_TO_OPEN, FIRST_PAUSE
 from catalog_pipeline.products.polling import (
     FIRST_WAIT,
-    LONGEST_BACK_OFF,
     MOST_REQUESTS,
     Answer,
     Decision,
     Known,
     PollCursor,
+    back_off,
     decide,
     due_stores,
     first_syncs,
@@ -39,7 +40,7 @@ def answered(store: str, *ids: str, announced: int | None = None) -> Answer:
 
 
 def failed(store: str) -> Answer:
-    return Answer(store, NOW, problem="connection refused")
+    return Answer(store, NOW, problem="connection refused", store_failed=True)
 
 
 def decided(
@@ -48,22 +49,11 @@ def decided(
     *,
     due: Sequence[str] | None = None,
     unfinished: Sequence[str] = (),
-    cursor: PollCursor | None = None,
-    now: datetime = NOW,
     resting: Mapping[str, datetime] | None = None,
 ) -> Decision:
     stores = [answer.store_id for answer in answers]
     wanted = stores if due is None else due
-    return decide(
-        wanted,
-        answers,
-        known or {},
-        unfinished,
-        dict.fromkeys(wanted, QUARTER),
-        cursor or PollCursor(),
-        now,
-        resting=resting,
-    )
+    return decide(wanted, answers, known or {}, unfinished, NOW, resting=resting)
 
 
 def test_a_version_that_is_not_stored_asks_for_a_run() -> None:
@@ -91,6 +81,19 @@ def test_no_run_is_asked_for_while_one_is_unfinished() -> None:
     assert [line for line in found.lines if "atelier" in line]
 
 
+def test_a_store_that_changed_during_a_run_is_asked_as_soon_as_that_is_over() -> None:
+    stores = {"atelier": QUARTER, "mode": QUARTER}
+    cursor = decided([answered("atelier", "1"), answered("mode")], unfinished=["atelier"]).cursor
+    assert cursor.held == ("atelier",)
+    soon = NOW + TICK
+    assert "atelier" not in due_stores(stores, cursor, soon, {"atelier"})
+    later = decide((), (), {}, {"atelier"}, soon, held=cursor.held).cursor
+    assert due_stores(stores, later, soon + TICK)[0] == "atelier"
+    done = decide(["atelier"], [answered("atelier")], {}, (), soon + TICK, held=later.held)
+    assert done.cursor.held == ()
+    assert due_stores({"mode": QUARTER}, later, soon + TICK) in {(), ("mode",)}
+
+
 def test_a_store_whose_runs_fail_is_left_alone_for_a_while() -> None:
     held = decided([answered("s", "1")], resting={"s": NOW + TICK})
     assert held.requests == ()
@@ -108,28 +111,11 @@ def test_at_most_a_hundred_runs_a_tick_and_the_rest_comes_next() -> None:
     )
 
 
-def test_a_store_that_fails_backs_off_alone_and_is_named() -> None:
-    stores = {"dead": QUARTER, "alive": QUARTER}
+def test_a_store_that_fails_is_named_and_stops_no_other() -> None:
     found = decided([failed("dead"), answered("alive", "1")])
 
     assert found.requests == ("alive",)
-    assert [line for line in found.lines if line.startswith("dead: no answer (connection refused)")]
-    assert "dead" not in due_stores(stores, found.cursor, NOW + 2 * QUARTER - TICK)
-    assert "dead" in due_stores(stores, found.cursor, NOW + 2 * QUARTER)
-
-
-def test_back_off_doubles_up_to_a_limit_and_ends_with_an_answer() -> None:
-    cursor = PollCursor()
-    now = NOW
-    waits = []
-    for _ in range(8):
-        cursor = decided([failed("dead")], cursor=cursor, now=now).cursor
-        waits.append(cursor.failing["dead"].again_at - now)
-        now = cursor.failing["dead"].again_at
-
-    assert waits[:3] == [2 * QUARTER, 4 * QUARTER, 8 * QUARTER]
-    assert waits[-1] == LONGEST_BACK_OFF
-    assert decided([answered("dead")], cursor=cursor, now=now).cursor.failing == {}
+    assert found.lines == ("dead: no answer (connection refused)",)
 
 
 def test_stores_that_were_not_reached_come_first() -> None:
@@ -141,10 +127,9 @@ def test_stores_that_were_not_reached_come_first() -> None:
 
 def test_a_store_that_left_the_file_leaves_the_cursor() -> None:
     cursor = decided([failed("dead")], due=["dead", "late"]).cursor
-    found = decide((), (), {}, (), {"other": QUARTER}, cursor, NOW)
 
+    assert cursor.late == ("late",)
     assert due_stores({"other": QUARTER}, cursor, NOW + TICK) in {(), ("other",)}
-    assert found.cursor == PollCursor(served_until=NOW)
 
 
 def test_everything_is_due_without_a_cursor_or_with_a_clock_set_back() -> None:
@@ -184,18 +169,24 @@ def test_two_thousand_stores_of_which_fifty_are_dead() -> None:
     assert len(dead) == 50
     intervals = dict.fromkeys(names, QUARTER)
     probes: dict[str, list[datetime]] = defaultdict(list)
+    alone: dict[str, datetime] = {}
     cursor, now = PollCursor(), NOW
     while now < NOW + timedelta(hours=3):
-        due = due_stores(intervals, cursor, now)
+        polled = {name: every for name, every in intervals.items() if alone.get(name, NOW) <= now}
+        due = due_stores(polled, cursor, now)
         answers, lasted = swept(due, dead, now, probes)
-        cursor = decide(due, answers, {}, (), intervals, cursor, now).cursor
+        for name in {answer.store_id for answer in answers} & dead:
+            failures = len(probes[name])
+            if failures >= FAILURES_TO_OPEN:
+                alone[name] = now + back_off(FIRST_PAUSE, failures - FAILURES_TO_OPEN)
+        cursor = decide(due, answers, {}, (), now).cursor
         now += max(TICK, timedelta(seconds=lasted))
 
     for name in set(names) - dead:
         moments = [NOW, *probes[name], now]
         gaps = [later - earlier for earlier, later in pairwise(moments)]
         assert max(gaps) <= QUARTER, name
-    assert all(1 <= len(probes[name]) <= 5 for name in dead)
+    assert all(FAILURES_TO_OPEN <= len(probes[name]) <= 7 for name in dead)
 
 
 def swept(

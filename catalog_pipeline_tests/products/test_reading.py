@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from catalog_pipeline.catalog.database import Database
-from catalog_pipeline.catalog.schema import products, store_states
+from catalog_pipeline.catalog.schema import products, store_states, variation_images
 from catalog_pipeline.products.archive import Archive
 from catalog_pipeline.products.http import StoreClient
 from catalog_pipeline.products.reading import (
@@ -16,6 +17,7 @@ from catalog_pipeline.products.reading import (
     ReadRequest,
     ReadState,
     WalkChoice,
+    lacks_variations,
     plan_walks,
     read_store,
 )
@@ -23,7 +25,7 @@ from catalog_pipeline.products.source import NothingKnown
 from catalog_pipeline.products.walk import WalkReport
 from catalog_pipeline.products.woocommerce import WooCommerceSource
 from catalog_pipeline_tests.products.walks import CLOCK, archived, rows, some, sync
-from catalog_pipeline_tests.products.wordpress import FakeTime, FakeWoo, store
+from catalog_pipeline_tests.products.wordpress import FakeTime, FakeWoo, product, reply, store
 
 SEEN_BEFORE = ReadState(CLOCK, "EUR", "EUR")
 NEVER_SEEN = ReadState()
@@ -112,6 +114,46 @@ def test_a_confirmed_currency_stays_confirmed_until_all_rows_are_in_it(
     assert state["currency"] == "EUR"
     woo = FakeWoo(some(3), currency="DKK")
     assert read(database, archive, woo).kind == "full"
+
+
+def test_a_store_that_wants_variations_from_now_on_is_read_whole_once(
+    database: Database, archive: Archive
+) -> None:
+    woo = FakeWoo([product(1), product(2, type="variable")])
+    main = store()
+
+    def pictures(request: httpx.Request) -> httpx.Response | None:
+        image = {"id": 7, "src": "https://shop.example.com/7.jpg"}
+        asks = request.url.path.endswith("/products/2/variations")
+        return reply([{"id": 20, "status": "publish", "image": image}]) if asks else None
+
+    woo.override = pictures
+    for images, kind in (("main", "full"), ("main", "incremental"), ("gallery", "incremental")):
+        assert read(database, archive, woo, images=images).kind == kind
+        sync(database, archive)
+    assert lacks_variations(archive, store(images="all"))
+    assert not lacks_variations(archive, store(images="gallery"))
+    archived(archive, woo.products[:1], images="all", complete=False)
+    assert read(database, archive, woo, images="all").kind == "full"
+    sync(database, archive)
+    (row,) = rows(database, variation_images)
+    assert row["variation_id"] == "20"
+    assert read(database, archive, woo, images="all").kind == "incremental"
+    # While it wants none, what changes about variations is not read.
+    assert read(database, archive, woo, images="main").kind == "incremental"
+    assert read(database, archive, woo, images="all").kind == "full"
+    assert not lacks_variations(archive, main)
+
+
+@pytest.mark.parametrize("walk", ["auto", "incremental", "sweep", "nightly"])
+def test_what_a_setting_asks_for_is_read_whole_but_for_one_product(walk: WalkChoice) -> None:
+    def planned(request: ReadRequest) -> list[tuple[str, str | None]]:
+        orders = plan_walks(request, SEEN_BEFORE, "EUR", NothingKnown(), images="all", whole=True)
+        return [(order.kind, order.images) for order in orders]
+
+    assert planned(ReadRequest(walk)) == [("full", "all")]
+    assert planned(ReadRequest(walk, product="5")) == [("product", "all")]
+    assert planned(ReadRequest(walk, sample=5)) == [("full", "all")]
 
 
 @pytest.mark.parametrize("kind", ["full", "incremental"])

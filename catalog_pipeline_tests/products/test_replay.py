@@ -17,7 +17,13 @@ from sqlalchemy import delete, update
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.lease import hold_store
 from catalog_pipeline.catalog.removal_approvals import approve_products
-from catalog_pipeline.catalog.schema import metadata, product_images, products, quarantine
+from catalog_pipeline.catalog.schema import (
+    metadata,
+    product_images,
+    products,
+    quarantine,
+    variation_images,
+)
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.products.archive import Archive, ArchiveError
 from catalog_pipeline.products.prune import PruneReport, prune_archive
@@ -49,6 +55,7 @@ class Life:
         self.binned: dict[int, dict[str, Any]] = {}
         self.today = BEGINNING
         self._changed: set[int] = set()
+        self.variations: dict[int, list[dict[str, Any]]] = {}
 
     def a_day(self, kind: str) -> None:
         """Change some products, then walk and process."""
@@ -74,20 +81,55 @@ class Life:
                     number, price=price, status=status, date_modified_gmt=now
                 )
                 self._changed.add(number)
+                if number % 2:
+                    self._vary(number)
+
+    def _vary(self, number: int) -> None:
+        """Give a product variations, other ones than before, or none at all."""
+        drawn = self.chance.sample(range(4), self.chance.randrange(4))
+        if drawn:
+            self.shop[number]["type"] = "variable"
+        # A store that cannot tell them for a moment leaves what was known of them.
+        if drawn and self.chance.random() < 0.7:
+            self.variations[number] = [
+                {
+                    "id": number * 10 + one,
+                    "status": "publish",
+                    "image": {"id": one + 1, "src": f"https://shop.example.com/v{one}.jpg"},
+                }
+                for one in drawn
+            ]
+        else:
+            self.variations.pop(number, None)
+
+    def _told(self, shown: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+        return {
+            one["id"]: self.variations[one["id"]]
+            for one in shown
+            if one["type"] == "variable" and one["id"] in self.variations
+        }
 
     def _walk(self, kind: str) -> None:
         there = [self.shop[number] for number in sorted(self.shop)]
         changed = [self.shop[number] for number in sorted(self._changed & self.shop.keys())]
         binned = list(self.binned.values())
         if kind == "full":
-            archived(self.archive, there, clock=self.today, trash=binned)
+            told = self._told(there)
+            archived(self.archive, there, clock=self.today, trash=binned, variations=told)
         elif kind == "cut off":
             archived(self.archive, there[:40], clock=self.today, manifest=False)
         elif kind == "incremental":
-            archived(self.archive, changed, clock=self.today, kind="incremental")
+            told = self._told(changed)
+            archived(self.archive, changed, clock=self.today, kind="incremental", variations=told)
         else:
             archived(
-                self.archive, changed, clock=self.today, kind="sweep", swept=there, trash=binned
+                self.archive,
+                changed,
+                clock=self.today,
+                kind="sweep",
+                swept=there,
+                trash=binned,
+                variations=self._told(changed),
             )
         if kind != "cut off":
             self._changed.clear()
@@ -134,6 +176,7 @@ def test_rows_are_built_again_from_nothing(
     before = everything(database)
     assert any(row["removed_by"] == "trash" for row in before["products"])
     assert before["quarantine"]
+    assert len(before["variations"]) > 5
     forget(database)
     report = replay(database, archive)
     assert report.written == len(before["products"])
@@ -157,11 +200,20 @@ def test_damaged_missing_and_invented_rows_are_mended(
         connection.execute(
             delete(product_images).where(product_images.c.product_id == alive[2]["product_id"])
         )
+        varied = before["variations"][0]
+        connection.execute(
+            update(variation_images)
+            .where(variation_images.c.product_id == varied["product_id"])
+            .values(url="damaged")
+        )
+        for stranger in (UUID(int=1), UUID(int=2)):
+            connection.execute(variation_images.insert(), {**varied, "product_id": stranger})
         connection.execute(delete(quarantine))
         invented = {**alive[3], "product_id": UUID(int=1), "external_id": "x"}
         connection.execute(products.insert(), invented)
     report = replay(database, archive)
-    assert (report.written, report.dropped) == (3, 1)
+    touched = {row["product_id"] for row in (*alive[:3], varied)}
+    assert (report.written, report.dropped) == (len(touched), 1)
     assert everything(database) == before
 
 
@@ -189,6 +241,20 @@ def test_on_a_pruned_archive_live_rows_are_the_same(
     assert [row for row in after["products"] if row["removed_by"] is None] == alive
     assert after["images"] == before["images"]
     assert after["states"] == before["states"]
+
+
+def test_variations_of_a_product_that_was_never_valid_are_built_again_too(
+    database: Database, archive: Archive
+) -> None:
+    image = {"id": 7, "src": "https://shop.example.com/7.jpg"}
+    told = {2: [{"id": 20, "status": "publish", "image": image}]}
+    archived(archive, [product(1), product(2, type="variable", name=None)], variations=told)
+    sync(database, archive)
+    before = everything(database)
+    assert len(before["products"]) == len(before["variations"]) == 1
+    forget(database)
+    replay(database, archive)
+    assert everything(database) == before
 
 
 def test_since_bounds_the_work(database: Database, archive: Archive, life: Life) -> None:

@@ -97,7 +97,7 @@ def test_a_whole_store(archive: Archive) -> None:
 def test_an_empty_store_is_complete(archive: Archive) -> None:
     report = walk(archive, FakeWoo([]))
     assert report.complete
-    assert (report.pages, report.products) == (0, 0)
+    assert (report.pages, report.products) == (1, 0)
 
 
 def test_bodies_are_kept_as_they_came(archive: Archive) -> None:
@@ -326,6 +326,15 @@ def test_without_a_date_our_own_clock_stands_in(archive: Archive) -> None:
     begin = newest(archive).begin
     assert not begin.clock_is_the_servers
     assert before <= begin.server_clock <= datetime.now(UTC)
+
+
+def test_a_clock_in_the_future_is_not_believed(archive: Archive) -> None:
+    woo = FakeWoo(some(1))
+    woo.headers = {"Date": "Fri, 20 Nov 2099 06:00:00 GMT"}
+    walk(archive, woo)
+    begin = newest(archive).begin
+    assert not begin.clock_is_the_servers
+    assert begin.server_clock <= datetime.now(UTC)
 
 
 def deny_currency(paths: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,19 +12,20 @@ from sqlalchemy import Table, select
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.identity import product_id
 from catalog_pipeline.catalog.lease import hold_store
+from catalog_pipeline.catalog.removal_approvals import Approval
 from catalog_pipeline.catalog.schema import (
     product_images,
     products,
     quarantine,
     removal_waits,
     store_states,
+    variation_images,
     walks,
 )
 from catalog_pipeline.products.archive import Archive, WalkManifest
-from catalog_pipeline.products.gone import Approval
 from catalog_pipeline.products.source import Page, WalkKind, WalkOrder, WalkStart
 from catalog_pipeline.products.sync import ProductsReport, sync_products
-from catalog_pipeline.stores import StoreConfig
+from catalog_pipeline.stores import ImageChoice, StoreConfig
 from catalog_pipeline_tests.products.wordpress import product, store
 
 CLOCK = datetime(2026, 11, 20, 6, tzinfo=UTC)
@@ -42,20 +43,26 @@ def archived(
     store_id: str = "atelier",
     swept: Sequence[Any] = (),
     trash: Sequence[Any] = (),
+    variations: Mapping[int, Sequence[Any]] | None = None,
+    images: ImageChoice | None = None,
     unshown_ids: tuple[str, ...] = (),
     clock_is_the_servers: bool = True,
 ) -> str:
     """A walk in the archive that brought these records, 100 a page.
 
-    `swept` are products of which only a few fields were asked for, `trash` such of the trash.
+    `swept` are products of which only a few fields were asked for, `trash` such of the trash;
+    `variations` are by product, and `images` is the setting that the walk was made with.
     """
     start = WalkStart(clock, clock_is_the_servers, currency, len(records), None)
     since = clock if kind == "incremental" else None
-    writer = archive.begin(store_id, "woocommerce", WalkOrder(kind, since=since), start)
+    order = WalkOrder(kind, since=since, images=images)
+    writer = archive.begin(store_id, "woocommerce", order, start)
     for name, found in (("ids", swept), ("products", records), ("trash", trash)):
         shown = found if name == "products" else [_sighting(record) for record in found]
         for first in range(0, len(shown), 100):
             writer.add(Page(json.dumps(shown[first : first + 100]).encode(), (), name))
+    for number, shown in (variations or {}).items():
+        writer.add(Page(json.dumps(shown).encode(), (), f"variations-{number}"))
     if manifest:
         writer.finish(
             WalkManifest(
@@ -119,6 +126,7 @@ def everything(database: Database) -> dict[str, list[dict[str, Any]]]:
     return {
         "products": rows(database, products),
         "images": rows(database, product_images),
+        "variations": rows(database, variation_images),
         "quarantine": rows(database, quarantine, "quarantined_at"),
         "walks": rows(database, walks, "processed_at"),
         "waits": rows(database, removal_waits),

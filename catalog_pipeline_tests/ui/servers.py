@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,15 +98,7 @@ class DagsterServers:
 
     def graphql(self, query: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The data of an answer."""
-        answer = httpx.post(
-            f"{self.url}/graphql",
-            json={"query": query, "variables": dict(variables or {})},
-            timeout=30,
-            trust_env=False,
-        ).json()
-        assert "errors" not in answer, answer["errors"]
-        data: dict[str, Any] = answer["data"]
-        return data
+        return ask(self.url, query, variables)
 
     def launch(self, job: str, store_id: str, assets: Sequence[str] = ()) -> str:
         """Launch one partition as the UI does; without assets, all of a named job. Its run id."""
@@ -169,32 +161,30 @@ class DagsterServers:
         """Both processes and all that descend from them: code servers and runs."""
         found = []
         for process in self.processes:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 parent = psutil.Process(process.pid)
                 found += [parent, *parent.children(recursive=True)]
-            except psutil.NoSuchProcess:
-                continue
         return found
 
-    def listeners(self) -> set[Listener]:
-        """Where the processes of the family listen on TCP just now."""
-        found = set()
-        for process in self.family():
-            try:
-                found |= {
-                    Listener(process.pid, one.laddr.ip, one.laddr.port)
-                    for one in process.net_connections("tcp")
-                    if one.status == psutil.CONN_LISTEN
-                }
-            except psutil.NoSuchProcess:
-                continue
-        return found
+
+def listeners_of(processes: Iterable[psutil.Process]) -> set[Listener]:
+    """Where processes take connections by TCP, or datagrams of anyone by UDP, just now."""
+    found = set()
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            found |= {
+                Listener(process.pid, one.laddr.ip, one.laddr.port)
+                for one in process.net_connections("inet")
+                if one.status == psutil.CONN_LISTEN
+                or (one.type == socket.SOCK_DGRAM and one.laddr and not one.raddr)
+            }
+    return found
 
 
 @contextmanager
 def dagster_servers(deployment: Deployment) -> Iterator[DagsterServers]:
     """Start both over `workspace.yaml`; ends them and what they started."""
-    port = _free_port()
+    port = free_port()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CATALOG_")}
     environ |= deployment.environ
     scripts = Path(sys.executable).parent
@@ -223,29 +213,44 @@ def dagster_servers(deployment: Deployment) -> Iterator[DagsterServers]:
             _end(servers)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on just now."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
+def is_ready(url: str) -> bool:
+    """Whether a webserver answers, has loaded the code location, and sees the daemon at work."""
+    try:
+        answer = ask(url, _READY)
+    except httpx.TransportError:
+        return False
+    statuses = [entry["loadStatus"] for entry in answer["workspaceOrError"]["locationEntries"]]
+    healthy = {
+        daemon["daemonType"]: daemon["healthy"]
+        for daemon in answer["instance"]["daemonHealth"]["allDaemonStatuses"]
+    }
+    return statuses == ["LOADED"] and bool(healthy.get("QUEUED_RUN_COORDINATOR"))
+
+
+def ask(url: str, query: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The data of a webserver's answer to a query."""
+    answer = httpx.post(
+        f"{url}/graphql",
+        json={"query": query, "variables": dict(variables or {})},
+        timeout=30,
+        trust_env=False,
+    ).json()
+    assert "errors" not in answer, answer["errors"]
+    data: dict[str, Any] = answer["data"]
+    return data
+
+
 def _wait_until_loaded(servers: DagsterServers) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            answer = servers.graphql(_READY)
-            statuses = [
-                entry["loadStatus"] for entry in answer["workspaceOrError"]["locationEntries"]
-            ]
-            healthy = {
-                daemon["daemonType"]: daemon["healthy"]
-                for daemon in answer["instance"]["daemonHealth"]["allDaemonStatuses"]
-            }
-            if statuses == ["LOADED"] and healthy.get("QUEUED_RUN_COORDINATOR"):
-                return
-        except httpx.TransportError:
-            pass
+    while not is_ready(servers.url):
         ended = [process.args for process in servers.processes if process.poll() is not None]
         assert not ended, f"{ended} ended:\n{servers.output}"
         assert time.monotonic() < deadline, f"the servers did not start:\n{servers.output}"

@@ -23,7 +23,7 @@ from catalog_pipeline_tests.ui.browser import (
     launch_partition,
     open_lineage,
 )
-from catalog_pipeline_tests.ui.servers import DagsterServers, Listener, Run
+from catalog_pipeline_tests.ui.servers import DagsterServers, Listener, Run, listeners_of
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -54,7 +54,7 @@ def first_runs(servers: DagsterServers) -> FirstRuns:
     listeners: set[Listener] = set()
     runs = servers.wait_for(
         [from_launchpad, same_store, from_graph],
-        meanwhile=lambda: listeners.update(servers.listeners()),
+        meanwhile=lambda: listeners.update(listeners_of(servers.family())),
     )
     return FirstRuns(from_launchpad, same_store, from_graph, runs, frozenset(listeners))
 

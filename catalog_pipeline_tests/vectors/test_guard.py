@@ -12,13 +12,17 @@ from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.identity import product_id
 from catalog_pipeline.catalog.lease import hold_store
-from catalog_pipeline.catalog.removal_approvals import approve_products, record_approval
-from catalog_pipeline.catalog.schema import points
+from catalog_pipeline.catalog.removal_approvals import (
+    Approval,
+    approve_products,
+    record_approval,
+)
+from catalog_pipeline.catalog.schema import points, removal_approvals
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.products.archive import Archive
 from catalog_pipeline.removals import RemovalDecision
 from catalog_pipeline.vectors.guard import guard_removals
-from catalog_pipeline_tests.products.walks import archived, some, sync
+from catalog_pipeline_tests.products.walks import archived, rows, some, sync
 
 
 @pytest.fixture
@@ -46,7 +50,12 @@ def loaded(database: Database, numbers: range) -> list[UUID]:
 
 
 def guard(
-    database: Database, ids: list[UUID], share: float = 0.2, *, whole_store: bool = True
+    database: Database,
+    ids: list[UUID],
+    share: float = 0.2,
+    *,
+    whole_store: bool = True,
+    approval: Approval | None = None,
 ) -> RemovalDecision:
     with hold_store(database, "atelier", "run") as lease:
         return guard_removals(
@@ -57,7 +66,8 @@ def guard(
             100,
             max_share=share,
             whole_store=whole_store,
-        )
+            approval=approval,
+        ).decision
 
 
 def approve(database: Database, count: int, waiting: int) -> None:
@@ -79,6 +89,20 @@ def test_an_approval_lets_that_number_of_points_go_once(any_database: Database) 
     assert not guard(any_database, ids, whole_store=False).allowed
     assert guard(any_database, ids).allowed
     assert not guard(any_database, ids).allowed
+
+
+@pytest.mark.parametrize(
+    ("count", "whole_store", "allowed"), [(30, True, True), (29, True, False), (30, False, False)]
+)
+def test_an_approval_that_comes_with_the_run_names_the_number_too(
+    database: Database, count: int, whole_store: bool, allowed: bool
+) -> None:
+    ids = loaded(database, range(30))
+    word = Approval(count, "kim", "rules")
+    assert guard(database, ids, whole_store=whole_store, approval=word).allowed is allowed
+    (kept,) = [*rows(database, removal_approvals), None][:1]
+    assert (kept is not None and kept["outcome"] == "applied") is allowed
+    assert not guard(database, ids).allowed
 
 
 def test_an_approval_of_another_number_is_void(database: Database) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import time_machine
@@ -26,11 +26,13 @@ from catalog_pipeline.catalog.overrides import (
     use_image,
     withdraw,
 )
+from catalog_pipeline.catalog.removal_approvals import Approval
 from catalog_pipeline.catalog.schema import images, points, quarantine
 from catalog_pipeline.files import DataFolder
+from catalog_pipeline.vectors.guard import WaitingPoints, waiting_points
 from catalog_pipeline.vectors.qdrant_server import ServerIndex
-from catalog_pipeline_tests.vectors.engines import close_to
-from catalog_pipeline_tests.vectors.shop import Shop, sha_of, vector_of
+from catalog_pipeline_tests.vectors.engines import close_to, simple_payload, unit_vectors
+from catalog_pipeline_tests.vectors.shop import MODEL, Shop, sha_of, store_config, vector_of
 
 WHY = Decision("anna", "a test")
 
@@ -111,6 +113,36 @@ def test_from_gallery_to_main_takes_the_others_out_by_reason(shop: Shop) -> None
     report = shop.sync(images="main")
     assert report.deleted == {"image_not_wanted": 1}
     assert shown(shop) == {shop.id(1): sha_of("front")}
+
+
+def test_switching_back_waits_for_a_person_who_is_told_the_number(shop: Shop) -> None:
+    shop.product(1)
+    shop.lists(1, "front", "back")
+    shop.varies(1, **{str(number): f"colour {number}" for number in range(20, 32)})
+    assert shop.sync(images="all").points == 14
+    stray = uuid4()
+    with shop.index.session(shop.collection) as opened:
+        opened.upsert([stray], unit_vectors(1), [simple_payload(stray)])
+
+    def waiting() -> WaitingPoints:
+        config = store_config(shop.store_id, images="main")
+        return waiting_points(shop.database, shop.index, config, MODEL.model_version, shop.alias)
+
+    told = waiting()
+    assert (told.count, told.unrecorded, told.limit) == (14, 1, 10)
+    assert {point.reason for point in told.points} == {"image_not_wanted"}
+    assert {point.title for point in told.points} == {"Dress 1"}
+    report = shop.sync(images="main")
+    assert report.waiting == {"image_not_wanted": 13, "unrecorded": 1}
+    assert (report.points, report.deleted) == (15, {})
+    assert waiting() == told
+
+    refused = shop.sync(images="main", approval=Approval(13, "kim", "front only"))
+    assert "14 removals of points wait, and 13 were approved" in (refused.approval_refused or "")
+    assert refused.points == 15
+    report = shop.sync(images="main", approval=Approval(told.count, "kim", "front only"))
+    assert (report.points, report.approval_refused) == (1, None)
+    assert waiting().count == 0
 
 
 def test_variations_bring_their_pictures_only_where_asked_for(shop: Shop) -> None:

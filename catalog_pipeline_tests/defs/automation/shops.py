@@ -63,9 +63,9 @@ class Shops:
         listed = [{**entry, **changes.get(entry["id"], {})} for entry in self._entries()]
         self.stores_file.write_text(yaml.safe_dump({"stores": listed}, sort_keys=False))
 
-    def leave_only(self, *store_ids: str) -> None:
-        """Write stores.yaml with these stores alone."""
-        listed = [entry for entry in self._entries() if entry["id"] in store_ids]
+    def leave_only(self, *store_ids: str, **keys: Any) -> None:
+        """Write stores.yaml with these stores alone, and these keys in each of them."""
+        listed = [{**entry, **keys} for entry in self._entries() if entry["id"] in store_ids]
         self.stores_file.write_text(yaml.safe_dump({"stores": listed}, sort_keys=False))
 
     def tick(self, sensor: dg.SensorDefinition, cursor: str | None = None) -> SensorExecutionData:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 import pytest
 
+from catalog_pipeline.catalog.removal_approvals import Approval
 from catalog_pipeline.definitions import build_defs
 from catalog_pipeline.defs.automation import PRIORITIES, Kind, sync_request
 from catalog_pipeline.defs.partitions import STORES
+from catalog_pipeline.defs.products import RemovalConfig
 from catalog_pipeline.defs.sensors import SENSORS
+from catalog_pipeline.defs.vectors import PointsConfig
 from catalog_pipeline_tests.defs.automation.shops import Shops
 
-KINDS: list[Kind] = ["incremental", "nightly", "full", "first"]
+KINDS: list[Kind] = ["incremental", "prices", "nightly", "full", "backlog", "first"]
 
 
 def test_the_light_job_loads_points_after_the_rows_that_they_come_from() -> None:
@@ -55,10 +60,24 @@ def test_a_request_overrides_the_tags_of_its_job(shops: Shops) -> None:
 def test_every_request_is_a_run_that_the_job_accepts(kind: Kind) -> None:
     request = sync_request("atelier", kind, "2026-03-01")
 
-    job = build_defs().resolve_job_def("sync_store")
+    assert request.job_name == ("sync_prices" if kind == "prices" else "sync_store")
+    job = build_defs().resolve_job_def(request.job_name)
     assert dg.validate_run_config(job, request.run_config)
     assert request.run_key != sync_request("atelier", kind, "2026-03-02").run_key
     assert request.run_key != sync_request("nordhavn", kind, "2026-03-01").run_key
+
+
+def test_both_stages_that_remove_take_an_approval_with_the_run() -> None:
+    word: dict[str, Any] = {
+        "approve_removals": 40,
+        "approved_by": "kim",
+        "approval_reason": "sale is over",
+    }
+    config = {"ops": {"products": {"config": word}, "qdrant_points": {"config": word}}}
+
+    assert dg.validate_run_config(build_defs().resolve_job_def("sync_store"), config)
+    approval = PointsConfig(**word).approval("r1")
+    assert approval == RemovalConfig(**word).approval("r1") == Approval(40, "kim", "sale is over")
 
 
 def test_a_person_waits_least_and_a_first_sync_most() -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import dagster as dg
 import pytest
@@ -64,7 +65,7 @@ def test_a_failed_run_is_recorded_with_its_reason(
     assert "cs_wrong" not in str(sync)
 
 
-def test_a_killed_command_line_ends_as_a_failed_record(shops: Shops) -> None:
+def test_a_killed_process_ends_as_a_failed_record(shops: Shops) -> None:
     script = "from catalog_pipeline.processes import this_process; print(this_process())"
     dead = subprocess.run(
         [sys.executable, "-c", script],
@@ -74,10 +75,12 @@ def test_a_killed_command_line_ends_as_a_failed_record(shops: Shops) -> None:
         check=True,
     ).stdout.strip()
     for owner in (dead, this_process()):
+        run_id = str(uuid4())
         create_run_for_test(
             shops.instance,
+            run_id=run_id,
             status=DagsterRunStatus.STARTED,
-            tags={"dagster/partition": "atelier", EXECUTED_BY: owner},
+            tags={"dagster/partition": "atelier", EXECUTED_BY: f"{owner}|{run_id}"},
         )
     assert {sync.status for sync in recorded(shops)} == {"started"}
 
@@ -85,7 +88,7 @@ def test_a_killed_command_line_ends_as_a_failed_record(shops: Shops) -> None:
     found = {sync.status: sync for sync in recorded(shops)}
     assert found.keys() == {"failure", "started"}
     assert found["failure"].completed_at is not None
-    assert "command line that executed this run is gone" in (found["failure"].error or "")
+    assert "The process that executed this run is gone" in (found["failure"].error or "")
 
 
 def test_a_run_that_goes_on_is_recorded_until_it_ends(shops: Shops) -> None:

@@ -1,0 +1,111 @@
+"""Sheets and plots, looked at as pixels."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from catalog_pipeline.drawing.encoding import data_uri, webp
+from catalog_pipeline.drawing.plots import Histogram, draw_histograms, draw_map
+from catalog_pipeline.drawing.sheet import Section, Tile, draw_sheet
+
+RED, WHITE = (220, 20, 20), (255, 255, 255)
+HOSTILE = ["", "a" * 500, "\x1b[31m\x00\n", "$\\frac{1}", "<b>", "漢字", "\U0001f457", "\ud800"]
+
+
+def noise(width: int, height: int) -> Image.Image:
+    pixels = np.random.default_rng(7).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("most_bytes", [2_000, 20_000, 200_000])
+def test_a_drawing_fits_whatever_it_shows(most_bytes: int) -> None:
+    content = webp(noise(700, 500), most_bytes)
+
+    assert len(content) <= most_bytes
+    assert Image.open(io.BytesIO(content)).format == "WEBP"
+
+
+def test_a_drawing_that_fits_keeps_its_size() -> None:
+    content = webp(Image.new("RGB", (700, 500), RED), 20_000)
+
+    assert Image.open(io.BytesIO(content)).size == (700, 500)
+    assert data_uri(content).startswith("data:image/webp;base64,UklGR")
+
+
+def test_a_sheet_shows_every_picture_whole_and_in_its_order() -> None:
+    colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
+    tall = [Image.new("RGB", (60, 240), colour) for colour in colours]
+
+    sheet = draw_sheet([Section("Three", [Tile(one) for one in tall])], columns=2, side=80)
+
+    seen = [colour for _, colour in sheet.getcolors(100_000) or [] if colour in colours]
+    assert sorted(seen) == sorted(colours)
+    places = {colour: np.argwhere((np.asarray(sheet) == colour).all(axis=2)) for colour in colours}
+    red, green, blue = (places[colour].min(axis=0) for colour in colours)
+    assert red[0] == green[0] < blue[0]
+    assert red[1] == blue[1] < green[1]
+    spans = [np.ptp(places[colour], axis=0) + 1 for colour in colours]
+    # Fitted into the tile without its frame, in their own proportions.
+    assert all(span.tolist() == [76, 19] for span in spans)
+
+
+@given(st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=60)), max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_any_text_can_stand_on_a_sheet(texts: list[str]) -> None:
+    sheet = draw_sheet([Section("".join(texts), [Tile(None, tuple(texts), "bad")])], columns=3)
+
+    assert sheet.width == 3 * 120 + 8
+
+
+def test_an_empty_sheet_is_still_a_picture() -> None:
+    assert draw_sheet([]).size[0] > 0
+    assert draw_sheet([Section("Rejected: 0 pictures", [])]).size[1] > 14
+
+
+def test_a_histogram_draws_what_is_below_the_threshold_in_another_colour() -> None:
+    values = [0.1] * 5 + [1.0] * 20
+    vermilion = np.array([213, 94, 0])
+
+    def share(threshold: float) -> float:
+        plot = np.asarray(draw_histograms([Histogram("sharpness", values, threshold)]))
+        return float((abs(plot.astype(int) - vermilion).sum(axis=2) < 12).mean())
+
+    assert share(0.05) == 0
+    assert 0 < share(0.5) < share(2.0)
+
+
+@pytest.mark.parametrize("values", [[], [float("nan"), float("inf")], [5.0], [0.0, 1e9]])
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_a_histogram_of_odd_values_is_drawn(values: list[float], logarithmic: bool) -> None:
+    plot = draw_histograms([Histogram("side", values, 200, logarithmic=logarithmic)])
+
+    assert plot.width > 100
+
+
+def test_the_same_vectors_give_the_same_map_and_groups_are_told_apart() -> None:
+    vectors = np.random.default_rng(3).normal(size=(60, 16)).astype(np.float32)
+    vectors[:30] += 4
+    groups = ["dresses"] * 30 + ["hats"] * 30
+
+    first, second = draw_map(vectors, groups), draw_map(vectors.copy(), groups)
+
+    assert first.tobytes() == second.tobytes()
+    blue = (abs(np.asarray(first).astype(int) - [0, 114, 178]).sum(axis=2) < 12)[:, :500]
+    orange = (abs(np.asarray(first).astype(int) - [230, 159, 0]).sum(axis=2) < 12)[:, :500]
+    # Two groups that lie apart lie apart on the map as well.
+    gap = abs(np.argwhere(blue)[:, 1].mean() - np.argwhere(orange)[:, 1].mean())
+    assert gap > 100
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_map_of_few_or_equal_vectors_is_drawn(count: int) -> None:
+    vectors = np.ones((count, 8), dtype=np.float32)
+
+    assert draw_map(vectors, HOSTILE[:count]).width > 100
+    assert draw_map(vectors, HOSTILE[-count - 1 : -1]).width > 100
