@@ -51,6 +51,19 @@ BENCHMARKS: Final = {
     "memory": _Benchmark(
         "memory", 1, "peak memory of a first sync of 20,000 products, against that of 2,000"
     ),
+    "isolation": _Benchmark(
+        "isolation", 3, "nine stores beside a tenth that hangs, throttles or is poisoned"
+    ),
+    "unchanged": _Benchmark(
+        "unchanged",
+        3,
+        "a nightly sync of 10,000 unchanged products, against its requests and the first sync",
+    ),
+    "growth": _Benchmark(
+        "growth",
+        1,
+        "1 % of 10,000 products changed, against the first sync; memory at ten times the products",
+    ),
 }
 
 

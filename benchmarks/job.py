@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     import dagster as dg
 
 
-def sync(store_id: str) -> None:
+def sync(store_id: str, walk: str = "auto") -> None:
     """Run `sync_store` for one store on the instance of DAGSTER_HOME; tell what each stage took."""
     from catalog_pipeline.definitions import defs
 
-    _run(defs, store_id)
+    _run(defs, store_id, walk)
 
 
 def sync_without_model(store_id: str) -> None:
@@ -23,8 +23,18 @@ def sync_without_model(store_id: str) -> None:
     _run(build_defs({"embedder": NoModelResource()}), store_id)
 
 
-def _run(defs: dg.Definitions, store_id: str) -> None:
+def sync_up_to_pictures(store_id: str) -> None:
+    """The stages before the embedding alone."""
+    from catalog_pipeline.definitions import defs
+
+    _run(defs, store_id, only=["raw_products", "products", "product_images"])
+
+
+def _run(
+    defs: dg.Definitions, store_id: str, walk: str = "auto", only: list[str] | None = None
+) -> None:
     import json
+    import time
 
     import dagster as dg
 
@@ -35,11 +45,18 @@ def _run(defs: dg.Definitions, store_id: str) -> None:
     ensure_dagster_home(load_settings())
     with dg.DagsterInstance.get() as instance:
         instance.add_dynamic_partitions(STORES, [store_id])
-        result = defs.resolve_job_def("sync_store").execute_in_process(
+        job = defs.resolve_job_def("sync_store")
+        started = time.perf_counter()
+        result = job.execute_in_process(
             instance=instance,
             partition_key=store_id,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            asset_selection=None if only is None else [dg.AssetKey(name) for name in only],
+            run_config={
+                "ops": {"raw_products": {"config": {"walk": walk}}},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
         )
+        seconds = time.perf_counter() - started
         told = {
             event.materialization.asset_key.to_user_string(): {
                 name: value.value
@@ -54,7 +71,7 @@ def _run(defs: dg.Definitions, store_id: str) -> None:
         for step in steps
         if step.start_time is not None and step.end_time is not None
     }
-    print(json.dumps({"told": told, "spans": spans}))
+    print(json.dumps({"told": told, "spans": spans, "seconds": seconds}))
 
 
 def stage_seconds(spans: dict[str, tuple[float, float]]) -> dict[str, float]:

@@ -14,15 +14,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
-from catalog_pipeline.demo import ATELIER, Attributes, Drawing, SampleStores, StoredFile
+from catalog_pipeline.demo import (
+    ATELIER,
+    Attributes,
+    Drawing,
+    Media,
+    SampleStores,
+    StoredFile,
+)
 from catalog_pipeline.demo.garments import COLOURS, KINDS, PATTERNS
 from catalog_pipeline.demo.stores_file import KEY_VARIABLE, SECRET_VARIABLE, stores_document
 
 STORE: Final = ATELIER.id
+# The highest that stores.yaml takes, in place of the 5 by which real shops are spared.
+REQUESTS_PER_SECOND: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +68,79 @@ def draw(folder: Path, number: int, size: int) -> None:
         (folder / f"{index:05d}.jpg").write_bytes(content)
 
 
-@contextmanager
-def serving(pictures: Path, products: int) -> Iterator[dict[str, str]]:
-    """Serve a store while the block runs; gives what `set_up` needs to know of it.
+class Shop:
+    """A store served by another process, which does what it is told between two syncs."""
 
-    With more products than pictures, pictures come again, each time as other bytes.
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        """Read the store's address."""
+        self._process = process
+        self.address: dict[str, str] = self._answer()
+
+    def pass_time(self, minutes: float) -> None:
+        """Push the store's clock forward."""
+        self._tell(command="pass_time", minutes=minutes)
+
+    def edit(self, every: int) -> dict[str, int]:
+        """Change every so manieth product: of two of them one its price, one its picture.
+
+        Returns:
+            How many have another price, and how many another picture.
+        """
+        edited: dict[str, int] = self._tell(command="edit", every=every)
+        return edited
+
+    def requests(self) -> list[str]:
+        """The paths with queries of the requests to the API since the last time, in order."""
+        asked: list[str] = self._tell(command="requests")
+        return asked
+
+    def _tell(self, **order: Any) -> Any:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the sample store did not start, or has ended")
+        return json.loads(line)
+
+
+@contextmanager
+def shop(pictures: Path, products: int, *, page_seconds: float = 0.0) -> Iterator[Shop]:
+    """Serve a store while the block runs.
+
+    Args:
+        pictures: a folder of drawn ones; with more products than pictures they come again, each
+            time as other bytes.
+        products: how many the store has.
+        page_seconds: how long the API takes over each answer, besides what it costs to make it.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.shop", str(pictures), str(products)],
+        [
+            *(sys.executable, "-m", "benchmarks.shop"),
+            *(str(pictures), str(products), str(page_seconds)),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdin is not None
-    assert process.stdout is not None
     try:
-        line = process.stdout.readline()
-        if not line:
-            raise RuntimeError("the sample store did not start")
-        address: dict[str, str] = json.loads(line)
-        yield address
+        yield Shop(process)
     finally:
         # The end of its input ends it, also when this process is killed.
         process.stdin.close()
         process.wait()
+
+
+@contextmanager
+def serving(pictures: Path, products: int) -> Iterator[dict[str, str]]:
+    """The same for a store that stays as it is; gives what `set_up` needs to know of it."""
+    with shop(pictures, products) as served:
+        yield served.address
 
 
 def set_up(folder: Path, address: dict[str, str], model: str) -> dict[str, str]:
@@ -91,7 +149,7 @@ def set_up(folder: Path, address: dict[str, str], model: str) -> dict[str, str]:
     dagster_home.mkdir(parents=True)
     document = stores_document(address["base_url"], [ATELIER])
     # What a person's shop should be spared is no part of the pipeline's own speed.
-    document["defaults"] = {"requests_per_second": 1_000}
+    document["defaults"] = {"requests_per_second": REQUESTS_PER_SECOND}
     stores_file = folder / "stores.yaml"
     stores_file.write_text(yaml.safe_dump(document), encoding="utf-8")
     return {
@@ -104,19 +162,46 @@ def set_up(folder: Path, address: dict[str, str], model: str) -> dict[str, str]:
     }
 
 
-def _serve(pictures: Path, products: int) -> None:
+def _serve(pictures: Path, products: int, page_seconds: float) -> None:
     files = sorted(pictures.glob("*.jpg"))
     stores = SampleStores(products_per_store=0, profiles=[ATELIER])
     store = stores.stores[STORE]
-    for number in range(products):
+
+    def picture(number: int, of: int) -> Media:
         path = files[number % len(files)]
-        media = StoredFile(path) if products <= len(files) else NumberedFile(path, number)
-        store.add(media=media, name=f"Garment {number}", price=f"{number % 400}.95")
+        return StoredFile(path) if of <= len(files) else NumberedFile(path, number)
+
+    ids = [
+        store.add(
+            media=picture(number, products), name=f"Garment {number}", price=f"{number % 400}.95"
+        )
+        for number in range(products)
+    ]
+    store.faults.delay(page_seconds, path="wp-json")
+
+    def edit(every: int) -> dict[str, int]:
+        prices, pictures = ids[::every][::2], ids[::every][1::2]
+        for number, product in enumerate(prices):
+            store.edit(product, regular_price=f"{1_000 + number}.95", sale_price="")
+        for number, product in enumerate(pictures, products):
+            store.change_picture(product, picture(number, number + len(files)))
+        return {"prices": len(prices), "pictures": len(pictures)}
+
+    def obey(order: dict[str, Any]) -> Any:
+        if order["command"] == "pass_time":
+            return stores.clock.advance(minutes=order["minutes"])
+        if order["command"] == "edit":
+            return edit(order["every"])
+        asked = [f"{one.path}?{one.query}" for one in store.traffic.last if one.kind != "image"]
+        store.traffic.reset()
+        return asked
+
     with stores:
         address = {"base_url": stores.base_url, "key": stores.key, "secret": stores.secret}
         print(json.dumps(address), flush=True)
-        sys.stdin.read()
+        for line in sys.stdin:
+            print(json.dumps(obey(json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]), int(sys.argv[2]))
+    _serve(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
