@@ -9,6 +9,8 @@
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
+KILLS ?= 50
+SEED ?= 1
 PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14)
 
@@ -76,10 +78,12 @@ unit: $(INSTALLED)
 
 test: lint validate unit
 
-# Kills, full disks, lost connections and a refusing Qdrant, at every kind of write.
+# Processes killed, full disks, lost connections and a refusing Qdrant, at every kind of write.
+# KILLS and SEED choose how many, and which moments.
 crash: $(INSTALLED)
 	@CATALOG_TESTS_CRASH=1 $(BIN)/python -m pytest --quiet catalog_pipeline_tests/crash
-	@$(BIN)/python -m catalog_pipeline_tests.crash --kills 50 --seed 1
+	@$(BIN)/python -m catalog_pipeline_tests.crash --kills $(KILLS) --seed $(SEED)
+	@$(BIN)/python -m catalog_pipeline_tests.crash --servers --kills 10 --seed $(SEED)
 
 clean:
 	rm -rf .venv .catalog build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -27,6 +27,7 @@ from rich.text import Text
 
 from catalog_pipeline.cli.output import printable
 from catalog_pipeline.cli.summary import stage_lines
+from catalog_pipeline.defs.runs import why_failed
 
 POLL_SECONDS = 0.25
 
@@ -83,10 +84,7 @@ class Follower:
             for line in stage_lines(name, self.metadata[name]):
                 self._print(printable(line))
         elif event.event_type == DagsterEventType.STEP_FAILURE:
-            error = event.step_failure_data.error
-            user = event.step_failure_data.user_failure_data
-            said = user.description if user and user.description else str(error and error.message)
-            self.failures.append(f"{event.step_key}: {said.strip()}")
+            self.failures.append(f"{event.step_key}: {why_failed(event)}")
         elif event.event_type == DagsterEventType.RUN_FAILURE and not self.failures:
             # Not one of its steps: the run could not be launched, or its worker died.
             self.failures.append(printable(event.message or "the run failed"))

@@ -33,7 +33,8 @@ from catalog_pipeline.catalog.syncs import (
     record_syncs,
     unfinished_run_ids,
 )
-from catalog_pipeline.defs.runs import PARTITION
+from catalog_pipeline.defs.metadata import COUNT, REASON
+from catalog_pipeline.defs.runs import PARTITION, why_failed
 
 KIND = "catalog/kind"
 BY_HAND = "hand"
@@ -46,7 +47,6 @@ _OVERLAP = timedelta(seconds=60)
 # A run that was only created bears whole seconds, and a burst of them the same.
 _RESOLUTION = timedelta(seconds=1)
 _WHILE_A_RUN_WAITS = 5.0
-_COUNT = "count"
 _LONGEST_ERROR = 2_000
 _SHOWN = 5
 _TOLD_BY = {
@@ -206,9 +206,9 @@ def _counts(metadata: Mapping[str, Any]) -> dict[str, int | float]:
             counts[name] = value.value
         elif isinstance(value, TableMetadataValue):
             for record in value.records:
-                of = {key: str(cell) for key, cell in record.data.items() if key != _COUNT}
-                if isinstance(count := record.data.get(_COUNT), int):
-                    counts[f"{name}: {', '.join(of.values())}"] = count
+                reason, count = record.data.get(REASON), record.data.get(COUNT)
+                if isinstance(count, int):
+                    counts[f"{name}: {reason}"] = count
     return counts
 
 
@@ -217,10 +217,7 @@ def _error(entry: EventLogEntry) -> str | None:
     assert event is not None
     text = event.message or "the run failed"
     if event.event_type == DagsterEventType.STEP_FAILURE:
-        data = event.step_failure_data
-        user = data.user_failure_data
-        said = user.description if user else None
-        text = f"{event.step_key}: {said or (data.error.message if data.error else text)}"
+        text = f"{event.step_key}: {why_failed(event)}"
     return text.strip()[:_LONGEST_ERROR].replace("\0", "")
 
 

@@ -7,7 +7,14 @@ import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
+from dagster import (
+    DagsterEvent,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    RunRecord,
+    RunsFilter,
+)
 
 from catalog_pipeline.catalog.lease import Held
 from catalog_pipeline.processes import is_running, this_process
@@ -76,6 +83,22 @@ def end_dead_runs(
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         ended[run.run_id] = reason
     return ended
+
+
+def why_failed(event: DagsterEvent) -> str:
+    """What a failed step says: its own description, or its error with what it came from.
+
+    A step that was tried again too often says only that; the reason is what its error came from.
+    """
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return data.user_failure_data.description.strip()
+    messages = []
+    error = data.error
+    while error is not None:
+        messages.append(error.message.strip())
+        error = error.cause
+    return ": ".join(messages) or event.message or "the step failed"
 
 
 def _why_dead(

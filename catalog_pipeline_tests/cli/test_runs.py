@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from uuid import uuid4
 
+import dagster as dg
 import psutil
 import pytest
 from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRunStatus
@@ -20,7 +21,8 @@ from dagster._daemon.types import DaemonHeartbeat
 from catalog_pipeline.catalog.lease import Held
 from catalog_pipeline.cli.runs import has_live_daemon, register_partitions
 from catalog_pipeline.defs.partitions import STORES
-from catalog_pipeline.defs.runs import EXECUTED_BY, end_dead_runs
+from catalog_pipeline.defs.runs import EXECUTED_BY, end_dead_runs, why_failed
+from catalog_pipeline.errors import ServiceUnavailableError
 from catalog_pipeline.processes import is_running
 
 THIS_RUN = "this run"
@@ -196,3 +198,17 @@ def test_registering_stores_adds_and_never_takes_out(instance: DagsterInstance) 
     register_partitions(instance, ["nordhavn", "atelier"])
     register_partitions(instance, ["atelier", "third"])
     assert set(instance.get_dynamic_partitions(STORES)) == {"nordhavn", "atelier", "third"}
+
+
+def test_a_step_that_was_tried_too_often_says_why(instance: DagsterInstance) -> None:
+    @dg.op(retry_policy=dg.RetryPolicy(max_retries=1))
+    def work() -> None:
+        raise ServiceUnavailableError("the database cannot be used now")
+
+    @dg.job
+    def some_job() -> None:
+        work()
+
+    done = some_job.execute_in_process(instance=instance, raise_on_error=False)
+    (failure,) = [event for event in done.all_events if event.is_step_failure]
+    assert "the database cannot be used now" in why_failed(failure)

@@ -11,7 +11,7 @@ from random import Random
 
 from catalog_pipeline.demo.store import WooStore
 
-_MOST_EDITS = 4
+_MOST_EDITS = 2
 # Far below what the removal guard lets pass, also when several syncs in a row were killed.
 _FEWEST_PRODUCTS = 12
 

@@ -1,16 +1,18 @@
 """Two deployments over the same stores: one that is disturbed, one that never is.
 
 After every disturbance and the sync that follows it, both must hold the same. How a sync is run is
-`nursery.py`'s, what is compared `contents.py`'s.
+`syncs.py`'s, what is compared `contents.py`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from subprocess import Popen
 
 from catalog_pipeline.instance import ensure_dagster_home
 from catalog_pipeline.settings import load_settings
@@ -22,17 +24,18 @@ from catalog_pipeline_tests.crash.contents import (
 )
 from catalog_pipeline_tests.crash.edits import Assistant
 from catalog_pipeline_tests.crash.faults import SITES, Fault, Site
-from catalog_pipeline_tests.crash.nursery import Nursery, Order, Sync, nursery
+from catalog_pipeline_tests.crash.syncs import Order, Sync, kill_process, run_sync
 from catalog_pipeline_tests.deployment import Deployment, sample_deployment
 
 PRODUCTS = 25
 PICTURE_SIZE = 200
 # Reads what changed and finds what is gone.
-_WHOLE = "nightly"
-_FIRST_LOADS = 0.3
-_TAKEN_BACK = 0.5
-_KILLED_AGAIN = 0.25
-_BY_THE_CLOCK = 0.3
+WHOLE = ("--nightly",)
+CHANGES = ()
+_FIRST_LOADS = 0.2
+_TAKEN_BACK = 0.25
+_IN_A_ROW = (3, 6)
+_BY_THE_CLOCK = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,28 +58,25 @@ class Outcome:
     kills: int
     owed: dict[str, int]
     problems: list[str]
-    seconds: float
 
     def __str__(self) -> str:
         owed = ", ".join(f"{name} {count}" for name, count in self.owed.items()) or "nothing"
         verdict = "equal" if not self.problems else "; ".join(self.problems[:6])
-        return (
-            f"{' | '.join(self.where)} [{', '.join(self.edits) or 'first load'}] "
-            f"owed: {owed} -> {verdict} ({self.seconds:.1f} s)"
-        )
+        return f"{' | '.join(self.where)} [{', '.join(self.edits)}] owed: {owed} -> {verdict}"
 
 
 @dataclass
 class World:
-    """The stores, the process that syncs, and the two deployments."""
+    """The stores and the two deployments."""
 
     deployment: Deployment
-    nursery: Nursery
     random: Random
+    store_ids: list[str]
     reference: Place
     disturbed: Place
-    first_load: Sync
-    in_step: bool = True
+    # The last undisturbed sync of each store: what there is to kill in one.
+    usual: dict[str, Sync] = field(default_factory=dict)
+    in_step: bool = False
     _assistants: dict[str, Assistant] = field(default_factory=dict)
     _places: int = 0
 
@@ -92,40 +92,47 @@ class World:
         place: Place,
         store_id: str,
         *,
-        walk: str = _WHOLE,
+        options: tuple[str, ...] = WHOLE,
         fault: Fault | None = None,
-        kill_after: float | None = None,
+        strike_after: float | None = None,
+        strike: Callable[[Popen[bytes]], None] = kill_process,
+        is_patient: bool = False,
     ) -> Sync:
         """One sync of a store in a deployment."""
         self.in_step = False
         order = Order(
             store_id=store_id,
-            walk=walk,
-            environ=place.environ,
+            options=options,
             folder=place.folder,
             fault=fault,
+            is_patient=is_patient,
         )
-        return self.nursery.sync(order, kill_after=kill_after)
+        return run_sync(order, place.environ, strike_after=strike_after, strike=strike)
 
     def sync_well(self, place: Place, store_id: str) -> Sync:
         """One undisturbed sync, which must succeed."""
         done = self.sync(place, store_id)
-        assert done.success, done.error
+        assert done.success, done.failures
         return done
 
     def start_anew(self, **environ: str) -> None:
         """Put an empty deployment in the place of the disturbed one."""
         self._places += 1
         self.disturbed = new_place(self.deployment, f"disturbed-{self._places}", environ)
+        self.in_step = False
 
-    def catch_up(self, *store_ids: str) -> Sync:
-        """Sync stores, or all, undisturbed in both deployments; the disturbed one's last sync."""
-        done = None
-        for store_id in store_ids or tuple(self.deployment.stores.stores):
+    def start_in_step(self) -> None:
+        """Put a copy of the reference in the place of the disturbed one."""
+        self.start_anew()
+        # Its Dagster instance goes with it: both are files, and name no folder of theirs.
+        shutil.copytree(self.reference.folder, self.disturbed.folder, dirs_exist_ok=True)
+        self.in_step = True
+
+    def catch_up(self, *store_ids: str) -> None:
+        """Sync stores, or all, undisturbed in both deployments."""
+        for store_id in store_ids or self.store_ids:
             self.sync_well(self.reference, store_id)
-            done = self.sync_well(self.disturbed, store_id)
-        assert done is not None
-        return done
+            self.sync_well(self.disturbed, store_id)
 
     def problems(self) -> list[str]:
         """How the disturbed deployment differs from the other."""
@@ -152,51 +159,54 @@ class World:
         different = differing_rows(rows_of(self.reference.environ), rows_of(self.disturbed.environ))
         return {table: len(rows) for table, rows in different.items()}
 
-    def kill_once(self, store_id: str) -> Outcome:
-        """Edit a store, kill the sync that follows once or twice, let another end, and compare."""
+    def disturb(self, store_id: str) -> Outcome:
+        """Edit a store and kill its sync a few times, let another sync end, and compare."""
         random, assistant = self.random, self.assistant(store_id)
-        edits: list[str] = []
-        if random.random() < _FIRST_LOADS:
+        is_first = random.random() < _FIRST_LOADS
+        if is_first:
             self.start_anew()
-            # The other store is there undisturbed: the collection and its pictures are shared.
-            for other in self.deployment.stores.stores:
+        edits: list[str] = []
+        where: list[str] = []
+        for _ in range(random.randint(*_IN_A_ROW)):
+            edits += assistant.edit()
+            where.append(self.kill(store_id))
+        if random.random() < _TAKEN_BACK:
+            edits += assistant.take_back()
+        self.usual[store_id] = self.sync_well(self.reference, store_id)
+        owed = self.owed()
+        self.sync_well(self.disturbed, store_id)
+        if is_first:
+            for other in self.store_ids:
                 if other != store_id:
                     self.sync_well(self.disturbed, other)
-            usual = self.first_load
-        else:
-            edits = assistant.edit()
-            usual = self.sync_well(self.reference, store_id)
-        where = [self._kill(store_id, usual)]
-        if random.random() < _KILLED_AGAIN:
-            where.append(self._kill(store_id, usual))
-        owed = self.owed()
-        if edits and random.random() < _TAKEN_BACK:
-            edits += assistant.take_back()
-            self.sync_well(self.reference, store_id)
-        last = self.sync_well(self.disturbed, store_id)
         killed = [one for one in where if one.startswith("killed")]
-        return Outcome(edits, where, len(killed), owed, self.problems(), last.seconds)
+        return Outcome(edits, where, len(killed), owed, self.problems())
 
-    def _kill(self, store_id: str, usual: Sync) -> str:
-        random = self.random
-        walk = random.choice(["auto", _WHOLE, _WHOLE])
+    def kill(self, store_id: str) -> str:
+        """Kill a sync at a random moment or a random write of a usual one; what came of it."""
+        random, usual = self.random, self.usual[store_id]
+        options = random.choice([CHANGES, WHOLE, WHOLE])
         if random.random() < _BY_THE_CLOCK:
-            seconds = random.uniform(0.0, usual.seconds)
-            done = self.sync(self.disturbed, store_id, walk=walk, kill_after=seconds)
-            how = f"by the clock after {seconds:.2f} s, last seen {done.last}"
+            seconds = usual.seconds * self._early()
+            done = self.sync(self.disturbed, store_id, options=options, strike_after=seconds)
+            how = f"{seconds:.2f} s after the first write, {done.last}"
         else:
             fault = self._draw(usual)
-            done = self.sync(self.disturbed, store_id, walk=walk, fault=fault)
+            done = self.sync(self.disturbed, store_id, options=options, fault=fault)
             how = f"{fault.when} {fault.site} {fault.number} of {usual.calls[fault.site]}"
         if not done.killed:
-            assert done.success, done.error
+            assert done.success, done.failures
         return f"{'killed' if done.killed else 'survived'} {how}"
 
     def _draw(self, usual: Sync) -> Fault:
         sites: list[Site] = [site for site in SITES if usual.calls.get(site)]
         site = self.random.choice(sites)
-        number = self.random.randint(1, usual.calls[site])
+        number = 1 + int(usual.calls[site] * self._early())
         return Fault(site=site, number=number, when=self.random.choice(["before", "after"]))
+
+    def _early(self) -> float:
+        """A share of a usual sync, rather small: one that comes after a kill has less to do."""
+        return self.random.random() ** 2
 
 
 def new_place(deployment: Deployment, name: str, more: dict[str, str] | None = None) -> Place:
@@ -210,23 +220,14 @@ def new_place(deployment: Deployment, name: str, more: dict[str, str] | None = N
 
 
 @contextmanager
-def world(folder: Path, seed: int) -> Iterator[World]:
-    """Stores, a nursery, and two deployments that hold the same."""
-    with (
-        sample_deployment(
-            folder, products_per_store=PRODUCTS, picture_size=PICTURE_SIZE
-        ) as deployment,
-        nursery() as started,
-    ):
+def world(folder: Path, seed: int, stores: Sequence[str] = ()) -> Iterator[World]:
+    """Stores, by default all; a deployment that has loaded them, and one that holds nothing yet."""
+    with sample_deployment(
+        folder, products_per_store=PRODUCTS, picture_size=PICTURE_SIZE
+    ) as deployment:
         reference, disturbed = (new_place(deployment, name) for name in ("reference", "disturbed"))
-        first, *others = deployment.stores.stores
-        order = Order(
-            store_id=first, walk=_WHOLE, environ=reference.environ, folder=reference.folder
-        )
-        made = World(deployment, started, Random(seed), reference, disturbed, started.sync(order))
-        assert made.first_load.success, made.first_load.error
-        for store_id in others:
-            made.sync_well(reference, store_id)
-        for store_id in deployment.stores.stores:
-            made.sync_well(disturbed, store_id)
+        store_ids = list(stores or deployment.stores.stores)
+        made = World(deployment, Random(seed), store_ids, reference, disturbed)
+        for store_id in made.store_ids:
+            made.usual[store_id] = made.sync_well(reference, store_id)
         yield made
