@@ -19,7 +19,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo dev lint validate unit test crash clean
+.PHONY: help install demo dev lint validate unit test crash mutants clean
 
 help:
 	@sed -n '2,4s/^# *//p' Makefile
@@ -84,6 +84,11 @@ crash: $(INSTALLED)
 	@CATALOG_TESTS_CRASH=1 $(BIN)/python -m pytest --quiet catalog_pipeline_tests/crash
 	@$(BIN)/python -m catalog_pipeline_tests.crash --kills $(KILLS) --seed $(SEED)
 	@$(BIN)/python -m catalog_pipeline_tests.crash --servers --kills 10 --seed $(SEED)
+
+# One expression changed at a time in what guards, retries, pages and removes: which changes does no
+# test notice? An hour and more in all; GROUPS="guard paging" chooses.
+mutants: $(INSTALLED)
+	@nice $(BIN)/python -m catalog_pipeline_tests.mutation $(GROUPS)
 
 clean:
 	rm -rf .venv .catalog build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache

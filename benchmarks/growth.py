@@ -18,7 +18,7 @@ from benchmarks.job import stage_seconds
 from benchmarks.memory import peaks
 from benchmarks.shop import STORE, draw, set_up, shop
 from benchmarks.unchanged import MINUTES, PAGE_SECONDS, PICTURES, PRODUCTS, SIDE, make_sure
-from catalog_pipeline.demo.model import build_demo_model
+from catalog_pipeline.demo.model import DEMO_MODEL
 
 EVERY: Final = 100
 MOST_OF_FIRST: Final = 0.04
@@ -45,7 +45,7 @@ def after_changes(products: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="catalog-bench-") as name:
         work = Path(name)
         draw(work / "pictures", PICTURES, SIDE)
-        model = f"local-dir:{build_demo_model(work / 'models')}"
+        model = DEMO_MODEL
         with shop(work / "pictures", products, page_seconds=PAGE_SECONDS) as served:
             served.pass_time(MINUTES)
             environment = set_up(work / "ours", served.address, model)

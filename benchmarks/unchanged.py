@@ -23,7 +23,7 @@ from typing import Any, Final
 from benchmarks.harness import FreshRun, in_fresh_process
 from benchmarks.job import stage_seconds
 from benchmarks.shop import REQUESTS_PER_SECOND, STORE, draw, set_up, shop
-from catalog_pipeline.demo.model import build_demo_model
+from catalog_pipeline.demo.model import DEMO_MODEL
 from catalog_pipeline.stores import StoreConfig
 
 PRODUCTS: Final = 10_000
@@ -45,7 +45,7 @@ def run(repeats: int, *, quick: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="catalog-bench-") as name:
         work = Path(name)
         draw(work / "pictures", PICTURES, SIDE)
-        model = f"local-dir:{build_demo_model(work / 'models')}"
+        model = DEMO_MODEL
         with shop(work / "pictures", products, page_seconds=PAGE_SECONDS) as served:
             served.pass_time(MINUTES)
             environment = set_up(work / "ours", served.address, model)

@@ -6,8 +6,11 @@ from typing import Any
 import dagster as dg
 
 from catalog_pipeline.defs.automation import STAGES, sync_prices, sync_store
-from catalog_pipeline.defs.checks import everything_agrees
+from catalog_pipeline.defs.checks import everything_agrees, own_picture_comes_first
+from catalog_pipeline.defs.code_versions import with_code_versions
+from catalog_pipeline.defs.external import EXTERNAL
 from catalog_pipeline.defs.maintenance import MAINTENANCE_JOBS, MAINTENANCE_SCHEDULES
+from catalog_pipeline.defs.report import refresh_report, report_stores, store_report
 from catalog_pipeline.defs.resources import (
     DatabaseResource,
     EmbedderResource,
@@ -17,6 +20,7 @@ from catalog_pipeline.defs.resources import (
 )
 from catalog_pipeline.defs.schedules import SCHEDULES
 from catalog_pipeline.defs.sensors import SENSORS
+from catalog_pipeline.defs.standing import standing_checks
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -26,10 +30,10 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     implicit asset job, which would otherwise start a process for every stage.
     """
     return dg.Definitions(
-        assets=STAGES,
-        asset_checks=[everything_agrees],
-        jobs=[sync_store, sync_prices, *MAINTENANCE_JOBS],
-        sensors=SENSORS,
+        assets=[*EXTERNAL, *with_code_versions(STAGES), store_report],
+        asset_checks=[standing_checks, everything_agrees, own_picture_comes_first],
+        jobs=[sync_store, sync_prices, report_stores, *MAINTENANCE_JOBS],
+        sensors=[*SENSORS, refresh_report],
         schedules=[*SCHEDULES, *MAINTENANCE_SCHEDULES],
         executor=dg.in_process_executor,
         resources={

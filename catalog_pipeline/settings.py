@@ -7,11 +7,12 @@ call `load_settings()` where the values are needed.
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -50,6 +51,7 @@ _CRON_PART = re.compile(
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Settings(BaseModel):
@@ -71,6 +73,9 @@ class Settings(BaseModel):
     archive_days: int = Field(default=30, ge=1)
     nightly_cron: str = "0 2 * * *"
     timezone: str = "UTC"
+    log_format: Literal["auto", "json", "text"] = "auto"
+    # By module below the package, such as products or images.download.
+    log_levels: Mapping[str, LogLevel] = Field(default_factory=dict)
 
     @field_validator("data_dir")
     @classmethod
@@ -162,6 +167,22 @@ class Settings(BaseModel):
             raise ValueError("is set without CATALOG_QDRANT_URL")
         return value
 
+    @field_validator("log_levels", mode="before")
+    @classmethod
+    def _log_levels_name_modules(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        levels = {name.strip(): level.strip().lower() for name, _, level in pairs}
+        if not all(level in get_args(LogLevel) for level in levels.values()):
+            raise ValueError(
+                "must be such as products=debug,images.download=info, with the levels "
+                f"{', '.join(get_args(LogLevel))}"
+            )
+        if unknown := [name for name in levels if not _is_module(name)]:
+            raise ValueError(f"names no module of this project: {', '.join(unknown)[:200]}")
+        return levels
+
     @property
     def data_is_remote(self) -> bool:
         """Whether the data folder is an fsspec URL other than a local one."""
@@ -220,6 +241,15 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 def _is_remote(data_dir: str) -> bool:
     return "://" in data_dir and not data_dir.startswith("file://")
+
+
+def _is_module(name: str) -> bool:
+    if not re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", name):
+        return False
+    try:
+        return importlib.util.find_spec(f"catalog_pipeline.{name}") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _is_local(info: ValidationInfo, embedded: str) -> None:

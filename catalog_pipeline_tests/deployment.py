@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog_pipeline.demo.model import build_demo_model
+from catalog_pipeline.demo.model import DEMO_MODEL
 from catalog_pipeline.demo.samples import SampleStores
 from catalog_pipeline.demo.stores_file import KEY_VARIABLE, SECRET_VARIABLE, write_stores_file
 from catalog_pipeline.instance import ensure_dagster_home
@@ -43,7 +43,7 @@ def sample_deployment(
         environ = {
             "CATALOG_DATA_DIR": str(folder),
             "CATALOG_STORES_FILE": str(folder / "stores.yaml"),
-            "CATALOG_MODEL": f"local-dir:{build_demo_model(folder / 'models')}",
+            "CATALOG_MODEL": DEMO_MODEL,
             KEY_VARIABLE: stores.key,
             SECRET_VARIABLE: stores.secret,
         }

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from PIL import Image
 
 from catalog_pipeline.definitions import build_defs
 from catalog_pipeline.defs.partitions import STORES
 from catalog_pipeline.demo import ATELIER, SampleStores, StoredFile
-from catalog_pipeline.demo.model import build_demo_model
+from catalog_pipeline.demo.model import DEMO_MODEL
 from catalog_pipeline.demo.stores_file import KEY_VARIABLE, SECRET_VARIABLE, write_stores_file
 from catalog_pipeline.embeddings.encode import Embedder
 from catalog_pipeline.search import search
 from catalog_pipeline.settings import load_settings
 from catalog_pipeline.vectors.open import open_index
+from training.evaluate import worse_copy
 
 ASKED = 100
 LEAST_FOUND = 95
-
-
-def worse_copy(path: Path) -> bytes:
-    """The photograph halved and re-encoded at quality 60."""
-    with Image.open(path) as picture:
-        halved = picture.convert("RGB").resize((picture.width // 2, picture.height // 2))
-    encoded = io.BytesIO()
-    halved.save(encoded, "JPEG", quality=60)
-    return encoded.getvalue()
 
 
 @pytest.mark.timeout(240)
@@ -47,7 +37,7 @@ def test_a_worse_copy_of_a_photograph_finds_its_product_first(
         write_stores_file(tmp_path / "stores.yaml", stores.base_url, [ATELIER])
         monkeypatch.setenv("CATALOG_DATA_DIR", str(tmp_path / "data"))
         monkeypatch.setenv("CATALOG_STORES_FILE", str(tmp_path / "stores.yaml"))
-        monkeypatch.setenv("CATALOG_MODEL", f"local-dir:{build_demo_model(tmp_path)}")
+        monkeypatch.setenv("CATALOG_MODEL", DEMO_MODEL)
         monkeypatch.setenv(KEY_VARIABLE, stores.key)
         monkeypatch.setenv(SECRET_VARIABLE, stores.secret)
         with dg.DagsterInstance.ephemeral() as instance:
@@ -63,6 +53,8 @@ def test_a_worse_copy_of_a_photograph_finds_its_product_first(
     every = len(photographs) // ASKED
     with open_index(settings) as index:
         for title, path in list(by_title.items())[::every]:
-            (hit,) = search(index, settings.collection, worse_copy(path), encoder=embedder, limit=1)
+            (hit,) = search(
+                index, settings.collection, worse_copy(path.read_bytes()), encoder=embedder, limit=1
+            )
             found += hit.payload["title"] == title
     assert found >= LEAST_FOUND, f"{found} of {ASKED}"

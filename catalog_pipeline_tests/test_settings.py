@@ -50,6 +50,8 @@ def test_reads_every_variable() -> None:
             "CATALOG_ARCHIVE_DAYS": "7",
             "CATALOG_NIGHTLY_CRON": "*/15 1-5,23 1 jan-mar mon-fri",
             "CATALOG_TIMEZONE": "Europe/Copenhagen",
+            "CATALOG_LOG_FORMAT": "json",
+            "CATALOG_LOG_LEVELS": "products=DEBUG, images.download=warning,",
         }
     )
 
@@ -57,6 +59,7 @@ def test_reads_every_variable() -> None:
     assert loaded.data_is_remote
     assert (loaded.batch_size, loaded.archive_days) == (256, 7)
     assert loaded.database == "postgresql+psycopg://db/catalog"
+    assert loaded.log_levels == {"products": "debug", "images.download": "warning"}
     assert "a-key" not in repr(loaded)
 
 
@@ -107,6 +110,12 @@ def test_a_local_folder_may_be_a_file_url_or_in_the_home(monkeypatch: pytest.Mon
         ("TIMEZONE", "Mars/Olympus", "must be an IANA time zone such as Europe/Paris"),
         ("TIMEZONE", "../../etc/passwd", "must be an IANA time zone"),
         ("TIMEZONE", "Europe", "must be an IANA time zone"),
+        ("LOG_FORMAT", "xml", "must be auto, json or text"),
+        ("LOG_LEVELS", "debug", "must be such as products=debug,images.download=info, with the"),
+        ("LOG_LEVELS", "products=loud", "must be such as products=debug"),
+        ("LOG_LEVELS", "produce=debug", "names no module of this project: produce"),
+        ("LOG_LEVELS", "errors.x=debug", "names no module of this project: errors.x"),
+        ("LOG_LEVELS", "..os=debug", "names no module of this project: ..os"),
     ],
 )
 def test_refuses_a_value_in_a_plain_sentence(name: str, value: str, problem: str) -> None:

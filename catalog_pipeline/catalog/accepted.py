@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 
 from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.database import Database
-from catalog_pipeline.catalog.schema import accepted_stores
+from catalog_pipeline.catalog.operations_schema import accepted_stores
 from catalog_pipeline.errors import ConfigurationError
 from catalog_pipeline.stores_file import StoresFile, parse_stores, read_stores_file
 

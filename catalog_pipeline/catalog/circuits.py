@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Select, delete, select
 
 from catalog_pipeline.catalog.bulk import upsert
-from catalog_pipeline.catalog.schema import circuits
+from catalog_pipeline.catalog.operations_schema import circuits
 
 Asked = Literal["probe", "walk"]
 

@@ -6,6 +6,7 @@ is in `wanted.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -41,6 +42,25 @@ class StoreSummary:
     last_walk: str | None
     last_walk_complete: bool | None
     last_processed_at: datetime | None
+
+
+def newest_rows(connection: Connection, store_id: str, most: int) -> Sequence[Any]:
+    """Live products that the newest walks changed, newest first: what a person is shown of them."""
+    columns = products.c
+    statement = (
+        select(
+            columns.external_id,
+            columns.title,
+            columns.price,
+            columns.currency,
+            columns.in_stock,
+            columns.updated_at,
+        )
+        .where(columns.store_id == store_id, is_live())
+        .order_by(columns.walk_id.desc(), columns.product_id)
+        .limit(most)
+    )
+    return connection.execute(statement).all()
 
 
 def summarise_store(

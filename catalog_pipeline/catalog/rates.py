@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from catalog_pipeline.catalog.schema import syncs
+from catalog_pipeline.catalog.operations_schema import syncs
 
 # The newest runs that are looked at, and as many of them as are added up for a rate.
 _LOOKED_AT = 500

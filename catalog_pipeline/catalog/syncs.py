@@ -13,7 +13,8 @@ from itertools import takewhile
 from sqlalchemy import Connection, and_, func, select, update
 
 from catalog_pipeline.catalog.bulk import upsert
-from catalog_pipeline.catalog.schema import store_states, syncs
+from catalog_pipeline.catalog.operations_schema import syncs
+from catalog_pipeline.catalog.schema import store_states
 
 _LOOKED_AT = 16
 FINISHED = frozenset({"success", "failure", "canceled"})

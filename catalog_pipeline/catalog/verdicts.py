@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, select
 
 from catalog_pipeline.catalog.bulk import upsert
-from catalog_pipeline.catalog.schema import check_verdicts
+from catalog_pipeline.catalog.operations_schema import check_verdicts
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,21 @@ def record_verdict(connection: Connection, check: str, verdict: StoreVerdict) ->
         verdict: what it found.
     """
     upsert(connection, check_verdicts, [{"check_name": check, **asdict(verdict)}])
+
+
+def failing_verdicts(
+    connection: Connection, checks: Collection[str]
+) -> list[tuple[str, StoreVerdict]]:
+    """The last verdicts of these checks that did not pass, with the check's name, in order."""
+    found = connection.execute(
+        select(
+            check_verdicts.c.check_name,
+            *(check_verdicts.c[one.name] for one in fields(StoreVerdict)),
+        )
+        .where(~check_verdicts.c.passed, check_verdicts.c.check_name.in_(checks))
+        .order_by(check_verdicts.c.check_name, check_verdicts.c.store_id)
+    )
+    return [(check, StoreVerdict(*row)) for check, *row in found]
 
 
 def last_verdicts(

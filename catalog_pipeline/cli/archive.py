@@ -8,7 +8,13 @@ from typing import Any
 import click
 
 from catalog_pipeline.catalog.lease import hold_store
-from catalog_pipeline.cli.deployment import as_json, open_database, pick_store, stores_to_look_after
+from catalog_pipeline.cli.deployment import (
+    STORE,
+    as_json,
+    open_database,
+    pick_store,
+    stores_to_look_after,
+)
 from catalog_pipeline.cli.output import print_json, table, terminal
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.products.archive import Archive
@@ -25,7 +31,7 @@ def archive() -> None:
 
 
 @archive.command()
-@click.option("--store", "store_id", help="Only this store.")
+@click.option("--store", "store_id", type=STORE, help="Only this store.")
 @click.option(
     "--since",
     type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
@@ -33,7 +39,13 @@ def archive() -> None:
 )
 @as_json
 def replay(store_id: str | None, since: datetime | None, as_json: bool) -> None:
-    """Build the products table again from the archive; no store is asked."""
+    """Build the products table again from the archive; no store is asked.
+
+    \b
+    Examples:
+      catalog archive replay
+      catalog archive replay --store atelier --since 2026-11-01
+    """
     settings = load_settings()
     found: list[dict[str, Any]] = []
     with open_database(settings) as database:
@@ -60,7 +72,13 @@ def replay(store_id: str | None, since: datetime | None, as_json: bool) -> None:
 )
 @as_json
 def prune(days: int | None, as_json: bool) -> None:
-    """Drop old walks, as long as the rows can still be built from what stays."""
+    """Drop old walks, as long as the rows can still be built from what stays.
+
+    \b
+    Examples:
+      catalog archive prune
+      catalog archive prune --days 7
+    """
     settings = load_settings()
     found: list[dict[str, Any]] = []
     with open_database(settings) as database:

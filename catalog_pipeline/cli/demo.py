@@ -18,26 +18,28 @@ from typing import Any
 
 import click
 from dagster import DagsterInstance
+from rich.console import Console
 
-from catalog_pipeline.cli.deployment import read_stores, use_dagster_home
-from catalog_pipeline.cli.output import EXIT_FAILED, terminal
+from catalog_pipeline.cli.deployment import as_json, read_stores, use_dagster_home
+from catalog_pipeline.cli.output import EXIT_FAILED, notices, print_json, terminal
 from catalog_pipeline.cli.runs import register_partitions
 from catalog_pipeline.cli.search import run_search, show, write_page
 from catalog_pipeline.cli.sync import SyncRequest, sync_store
 from catalog_pipeline.defs.runs import end_dead_runs
-from catalog_pipeline.demo.model import build_demo_model
+from catalog_pipeline.demo.model import DEMO_MODEL
 from catalog_pipeline.demo.samples import SampleStores, fingerprint, running_at
 from catalog_pipeline.demo.stores_file import KEY_VARIABLE, SECRET_VARIABLE, write_stores_file
 from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.exhibits.search_page import Question
 from catalog_pipeline.instance import ensure_workspace
+from catalog_pipeline.search import Hit
 from catalog_pipeline.settings import PREFIX, Settings, load_settings
 
 FOLDER = Path(".catalog/demo")
 START_SECONDS = 30
 LOOPBACK = "127.0.0.1"
 # Several of the generated products are just this.
-CLOSING_QUERY = "checked purple dress"
+CLOSING_QUERY = "floral green shirt"
 CLOSING_LINES = 5
 SHOWN = 30
 
@@ -50,27 +52,39 @@ class DemoError(CatalogError):
 @click.option("--ui", is_flag=True, help="Then serve the Dagster UI until interrupted.")
 @click.option("--port", type=click.IntRange(1, 65_535), default=18_080, show_default=True)
 @click.option("--ui-port", type=click.IntRange(1, 65_535), default=3000, show_default=True)
-def demo(ui: bool, port: int, ui_port: int) -> None:
+@as_json
+def demo(ui: bool, port: int, ui_port: int, as_json: bool) -> None:
     """Sync two generated stores from their API to a searchable collection, and search it.
 
     Everything stays in .catalog/demo, servers listen on loopback alone, and a second call with
     nothing changed does next to nothing.
+
+    \b
+    Examples:
+      catalog demo
+      catalog demo --ui
     """
+    if ui and as_json:
+        raise click.UsageError("--json is for the syncs and the search; the UI answers for itself")
     with _sample_stores(port):
         settings = _use_demo_settings(port)
         if ui:
             _serve_ui(settings, ui_port)
             return
         started = time.monotonic()
-        console = terminal()
+        console = notices() if as_json else terminal()
         outcomes = []
         for store_id in _store_ids(settings):
             console.print(f"\n{store_id}", style="bold")
             outcomes.append(sync_store(settings, store_id, console, SyncRequest()))
-        click.echo(f"\nSynced in {time.monotonic() - started:.0f} s.")
+        console.print(f"\nSynced in {time.monotonic() - started:.0f} s.")
         if not all(outcome["succeeded"] for outcome in outcomes):
             sys.exit(EXIT_FAILED)
-        _search_something(settings)
+        hits = _search_something(settings, console)
+        if as_json:
+            print_json({"stores": outcomes, "query": CLOSING_QUERY, "hits": hits})
+            return
+        show(hits[:CLOSING_LINES])
         click.echo(
             "\nOpen the UI with: make dev   (then http://127.0.0.1:3000, asset lineage first)"
         )
@@ -125,7 +139,7 @@ def _use_demo_settings(port: int) -> Settings:
     os.environ |= {
         "CATALOG_DATA_DIR": str(folder),
         "CATALOG_STORES_FILE": str(folder / "stores.yaml"),
-        "CATALOG_MODEL": f"local-dir:{build_demo_model(folder / 'models')}",
+        "CATALOG_MODEL": DEMO_MODEL,
         "DAGSTER_HOME": str(folder / "dagster"),
         KEY_VARIABLE: stores.key,
         SECRET_VARIABLE: stores.secret,
@@ -137,14 +151,13 @@ def _store_ids(settings: Settings) -> list[str]:
     return list(read_stores(settings).stores)
 
 
-def _search_something(settings: Settings) -> None:
+def _search_something(settings: Settings, console: Console) -> list[Hit]:
     """Ask in words, and leave the answer as a page too."""
-    click.echo(f'\ncatalog search --text "{CLOSING_QUERY}"\n')
+    console.print(f'\ncatalog search --text "{CLOSING_QUERY}"\n', markup=False)
     hits = run_search(settings, CLOSING_QUERY, limit=SHOWN)
-    show(hits[:CLOSING_LINES])
-    click.echo()
     question = Question("Search by text", CLOSING_QUERY)
     write_page(FOLDER / "search.html", settings, question, hits)
+    return hits
 
 
 def _serve_ui(settings: Settings, port: int) -> None:

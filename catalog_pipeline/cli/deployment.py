@@ -9,14 +9,37 @@ from contextlib import contextmanager
 from uuid import UUID
 
 import click
+from click.shell_completion import CompletionItem
 
 from catalog_pipeline.catalog.accepted import stores_in_force
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.identity import product_id
-from catalog_pipeline.errors import ConfigurationError
-from catalog_pipeline.settings import Settings
+from catalog_pipeline.errors import CatalogError, ConfigurationError
+from catalog_pipeline.settings import Settings, load_settings
 from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.stores_file import StoresFile, load_stores
+
+
+class StoreName(click.ParamType[str]):
+    """A store's id, which a shell completes from stores.yaml.
+
+    Whether there is such a store is for the command to say: some take one that is gone.
+    """
+
+    name = "store"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The ids that begin so; none where the file is wrong, which a shell cannot tell."""
+        try:
+            known = read_stores(load_settings()).stores
+        except CatalogError:
+            return []
+        return [CompletionItem(one) for one in known if one.startswith(incomplete)]
+
+
+STORE = StoreName()
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from catalog_pipeline.cli.deployment import as_json, open_database, read_stores
+from catalog_pipeline.cli.deployment import STORE, as_json, open_database, read_stores
 from catalog_pipeline.cli.output import print_json, printable
 from catalog_pipeline.embeddings.model import resolve_model
 from catalog_pipeline.explain import Explanation, ImageTrace
@@ -19,11 +19,13 @@ from catalog_pipeline.vectors.index import collection_name
 
 @click.command()
 @click.argument("product")
-@click.option("--store", "store_id", help="Only this store; PRODUCT may then be its own id.")
+@click.option(
+    "--store", "store_id", type=STORE, help="Only this store; PRODUCT may then be its own id."
+)
 @click.option("--no-archive", is_flag=True, help="Do not look for the last walk that saw it.")
 @as_json
 def explain(product: str, store_id: str | None, no_archive: bool, as_json: bool) -> None:
-    r"""Trace PRODUCT: an id, STORE:ID, a SKU, or the URL of its page or of a picture.
+    """Trace PRODUCT: an id, STORE:ID, a SKU, or the URL of its page or of a picture.
 
     \b
     Examples:

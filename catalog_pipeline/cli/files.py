@@ -28,7 +28,13 @@ def files() -> None:
 )
 @as_json
 def prune(days: int, as_json: bool) -> None:
-    """Merge small parts, and remove files that nothing refers to any more."""
+    """Merge small parts, and remove files that nothing refers to any more.
+
+    \b
+    Examples:
+      catalog files prune
+      catalog files prune --days 1 --json
+    """
     settings = load_settings()
     with open_database(settings) as database:
         report = prune_files(database, DataFolder(settings.data_dir), keep=timedelta(days=days))

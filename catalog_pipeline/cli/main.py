@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
 
 from catalog_pipeline.cli.archive import archive
+from catalog_pipeline.cli.completion import completion
 from catalog_pipeline.cli.demo import demo
 from catalog_pipeline.cli.explain import explain
 from catalog_pipeline.cli.files import files
+from catalog_pipeline.cli.gate import gate
 from catalog_pipeline.cli.output import EXIT_FAILED, EXIT_USAGE
 from catalog_pipeline.cli.override import override
 from catalog_pipeline.cli.plan import plan
@@ -22,6 +25,8 @@ from catalog_pipeline.cli.status import status
 from catalog_pipeline.cli.stores import stores
 from catalog_pipeline.cli.sync import sync
 from catalog_pipeline.errors import CatalogError, ConfigurationError
+from catalog_pipeline.logs import configure_logging, log_context
+from catalog_pipeline.settings import load_settings
 
 
 class CatalogGroup(click.Group):
@@ -48,15 +53,27 @@ def _stop(error: CatalogError, code: int) -> NoReturn:
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.",
 )
 @click.version_option(importlib.metadata.version("catalog-pipeline"), prog_name="catalog")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Keep the products of many WooCommerce stores in step with one Qdrant collection.
 
     Settings come from CATALOG_… environment variables, the stores from stores.yaml.
+
+    \b
+    Examples:
+      catalog demo                        the pipeline on generated stores
+      catalog stores check                can the stores be read?
+      catalog sync atelier --sample 50    a first look at one
+      catalog status                      how all of them stand
     """
+    # Wrong settings are refused by the commands that need them.
+    with suppress(ConfigurationError):
+        configure_logging(load_settings())
+    context.with_resource(log_context(command=context.invoked_subcommand or ""))
 
 
 for command in (
     *(demo, stores, plan, sync, status, search, explain, override),
-    *(removals, reconcile, archive, files),
+    *(gate, removals, reconcile, archive, files, completion),
 ):
     main.add_command(command)

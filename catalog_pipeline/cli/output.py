@@ -8,11 +8,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from rich.console import Console
@@ -22,16 +24,46 @@ from rich.text import Text
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
+# Wrapped any narrower, words are no longer read.
+_NARROWEST = 20
+
 
 def terminal() -> Console:
     """Standard output; tables keep their columns when it is a pipe."""
-    console = Console(highlight=False, soft_wrap=False)
+    console = Console(highlight=False, soft_wrap=False, file=_kept(sys.stdout))
     return console if console.is_terminal else Console(highlight=False, width=160)
 
 
 def notices() -> Console:
     """Standard error, for what is only of interest while waiting."""
-    return Console(stderr=True, highlight=False)
+    return Console(highlight=False, file=_kept(sys.stderr))
+
+
+def _kept(stream: TextIO) -> TextIO:
+    """The terminal behind a stream, for good: during a step Dagster turns the stream to a file."""
+    if not stream.isatty():
+        return stream
+    return os.fdopen(os.dup(stream.fileno()), "w", encoding=stream.encoding)
+
+
+def say(console: Console, line: str, style: str = "", *, indent: int = 0) -> None:
+    """One line, wrapped on a terminal; a pipe's reader breaks lines where it likes.
+
+    Args:
+        console: where to.
+        line: may hold anything.
+        style: of all of it.
+        indent: cells that what is wrapped stands in from the left.
+    """
+    text = Text(printable(line), style=style)
+    if not console.is_terminal:
+        console.print(text, soft_wrap=True)
+        return
+    head, rest = text[:indent], text[indent:]
+    for wrapped in rest.wrap(console, max(console.width - indent, _NARROWEST)) or [Text()]:
+        wrapped.rstrip()
+        console.print(head + wrapped)
+        head = Text(" " * indent)
 
 
 def print_json(value: Any) -> None:
@@ -66,7 +98,13 @@ def table(
     """A table without boxes; the named columns are right-aligned numbers."""
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+        is_number = column in numbers
+        made.add_column(
+            column,
+            justify="right" if is_number else "left",
+            overflow="fold",
+            no_wrap=is_number,
+        )
     for row in rows:
         # Text, not markup: titles come from strangers.
         made.add_row(*(Text(_cell(value)) for value in row))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -46,7 +47,7 @@ def override(
     until: datetime | None,
     as_json: bool,
 ) -> None:
-    r"""Decide over TARGET: a product (id or STORE:EXTERNAL_ID) or a picture (its SHA-256).
+    """Decide over TARGET: a product (id or STORE:EXTERNAL_ID) or a picture (its SHA-256).
 
     Without a TARGET, list what is in force. The next sync carries a decision out; no walk is
     needed for it.
@@ -54,7 +55,7 @@ def override(
     \b
     Examples:
       catalog override atelier:1042 --hide --reason "recalled" --until 2026-12-31
-      catalog override atelier:1042 --use 881 --reason "the main picture is a size chart"
+      catalog override atelier:1042 --use 881 --reason "the first is a size chart"
     """
     settings = load_settings()
     if target is None:
@@ -79,7 +80,7 @@ def override(
                 who=who,
                 reason=reason,
             )
-            click.echo(f"{len(withdrawn)} ended.")
+            _answer(as_json, {"ended": withdrawn}, f"{len(withdrawn)} ended.")
             return
         decision = Decision(who, reason, until.replace(tzinfo=UTC) if until else None)
         if hide:
@@ -88,7 +89,15 @@ def override(
             use_image(database, named_product(target, "TARGET"), image, decision)
         else:
             judge_image(database, target, decision, accepted=accept)
-    click.echo("Recorded; the next sync of the store carries it out.")
+    said = "Recorded; the next sync of the store carries it out."
+    _answer(as_json, {"target": target, "decision": decision}, said)
+
+
+def _answer(as_json: bool, document: dict[str, Any], sentence: str) -> None:
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(sentence)
 
 
 def _list(as_json: bool) -> None:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import click
 
-from catalog_pipeline.cli.deployment import as_json, open_database, pick_store, stores_to_look_after
-from catalog_pipeline.cli.output import print_json, table, terminal
+from catalog_pipeline.cli.deployment import (
+    STORE,
+    as_json,
+    open_database,
+    pick_store,
+    stores_to_look_after,
+)
+from catalog_pipeline.cli.output import print_json, say, table, terminal
 from catalog_pipeline.cli.status import settle_runs
+from catalog_pipeline.cli.summary import duration
 from catalog_pipeline.embeddings.model import resolve_model
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.plan import Plan
@@ -17,13 +24,18 @@ from catalog_pipeline.vectors.index import collection_name
 
 
 @click.command()
-@click.argument("store", required=False)
+@click.argument("store", required=False, type=STORE)
 @as_json
 def plan(store: str | None, as_json: bool) -> None:
     """Show what a sync of STORE, or of every store, would fetch, embed, write and remove.
 
     Nothing is changed and no store is asked: what a walk will bring is not known before it. The
     time is an estimate by this deployment's own syncs, as far as there are any.
+
+    \b
+    Examples:
+      catalog plan
+      catalog plan atelier --json
     """
     settings = load_settings()
     model_version = resolve_model(settings.model).model_version
@@ -45,11 +57,10 @@ def plan(store: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"stores": found})
         return
-    numbers = ["walks", "fetch", "judge", "embed", "load", "refresh", "remove", "left", "seconds"]
+    numbers = ["walks", "fetch", "judge", "embed", "load", "refresh", "remove", "left", "time"]
     rows = [
         [
             one.store_id,
-            one.watermark,
             one.walks,
             one.fetch,
             one.judge,
@@ -58,26 +69,29 @@ def plan(store: str | None, as_json: bool) -> None:
             one.refresh,
             sum(one.remove.values()),
             one.left,
-            round(one.seconds),
+            duration(one.seconds),
         ]
         for one in found
     ]
-    terminal().print(table(["store", "changes since (UTC)", *numbers], rows, numbers=numbers))
+    console = terminal()
+    console.print(table(["store", *numbers], rows, numbers=numbers))
     for one in found:
         for line in _notes(one):
-            click.echo(line)
+            say(console, f"{one.store_id}: {line}")
 
 
 def _notes(one: Plan) -> list[str]:
     notes = []
     if one.watermark is None:
-        notes.append(f"{one.store_id}: never read to its end; the next sync reads all of it")
+        notes.append("never read to its end; the next sync reads all of it")
+    else:
+        notes.append(f"the next sync reads what changed since {one.watermark:%Y-%m-%d %H:%M} UTC")
     if one.removals_wait:
         notes.append(
-            f"{one.store_id}: {sum(one.remove.values())} removals would wait for an approval, more "
+            f"{sum(one.remove.values())} removals would wait for an approval, more "
             f"than {one.removal_limit} at once are not made unasked"
         )
-    notes.append(f"{one.store_id}: the time stands on {_basis(one)}")
+    notes.append(f"the time stands on {_basis(one)}")
     return notes
 
 

@@ -10,7 +10,13 @@ import click
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.lease import hold_store
 from catalog_pipeline.catalog.verdicts import record_verdict
-from catalog_pipeline.cli.deployment import as_json, open_database, pick_store, stores_to_look_after
+from catalog_pipeline.cli.deployment import (
+    STORE,
+    as_json,
+    open_database,
+    pick_store,
+    stores_to_look_after,
+)
 from catalog_pipeline.cli.output import EXIT_FAILED, print_json, table, terminal
 from catalog_pipeline.embeddings.model import ModelSpec, resolve_model
 from catalog_pipeline.files import DataFolder
@@ -27,7 +33,7 @@ _MOST_SHOWN = 5
 
 
 @click.command()
-@click.argument("store", required=False)
+@click.argument("store", required=False, type=STORE)
 @click.option(
     "--repair", "mend", is_flag=True, help="Load what is missing, remove what is orphaned."
 )
@@ -36,6 +42,11 @@ def reconcile(store: str | None, mend: bool, as_json: bool) -> None:
     """Compare STORE, or every store, id by id; exit 1 if anything differs in the end.
 
     A repair is bound by the collection's owner and by the removal guard, as every sync is.
+
+    \b
+    Examples:
+      catalog reconcile
+      catalog reconcile atelier --repair
     """
     settings = load_settings()
     model = resolve_model(settings.model)

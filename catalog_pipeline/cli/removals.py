@@ -17,6 +17,7 @@ from catalog_pipeline.catalog.removal_approvals import (
     waiting_removals,
 )
 from catalog_pipeline.cli.deployment import (
+    STORE,
     as_json,
     open_database,
     pick_store,
@@ -35,7 +36,7 @@ _THEN = {"products": "catalog sync {store} --full", "points": "catalog sync {sto
 
 
 @click.command()
-@click.argument("store")
+@click.argument("store", type=STORE)
 @click.option("--approve", type=click.IntRange(1), help="Let exactly this many removals go.")
 @click.option(
     "--of",
@@ -52,6 +53,11 @@ def removals(
 
     Products wait that a whole walk did not find; points, whose products or pictures are no longer
     wanted: a setting, a rule, a gate or a person says so.
+
+    \b
+    Examples:
+      catalog removals atelier
+      catalog removals atelier --approve 41 --reason "the summer range ended"
     """
     if kind is not None and approve is None:
         raise click.UsageError("--of says which removals to --approve")

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import click
 
-from catalog_pipeline.cli.deployment import as_json, named_product
+from catalog_pipeline.cli.deployment import STORE, as_json, named_product
 from catalog_pipeline.cli.output import print_json, table, terminal
 from catalog_pipeline.embeddings.encode import Embedder
 from catalog_pipeline.errors import ConfigurationError
@@ -31,7 +31,7 @@ Query = str | bytes | Path | UUID
     "--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A picture."
 )
 @click.option("--product", help="A product: its id, or STORE:EXTERNAL_ID.")
-@click.option("--store", help="Only this store's products.")
+@click.option("--store", type=STORE, help="Only this store's products.")
 @click.option("--category", help="Only products in this category, by its exact name.")
 @click.option("--min-price", type=float, help="Only products that cost at least this.")
 @click.option("--max-price", type=float, help="Only products that cost at most this.")
@@ -61,7 +61,7 @@ def search(
       catalog search --text "striped blue dress" --in-stock --max-price 100
       catalog search --image dress.jpg --store atelier --category Dresses
       catalog search --product atelier:1042 --limit 50 --html similar.html
-    """  # noqa: D301 - \b is click's
+    """
     query = _query(text, image, product)
     settings = load_settings()
     hits = run_search(settings, query, **filters)
@@ -114,8 +114,9 @@ def write_page(path: Path, settings: Settings, question: Question, hits: list[Hi
     Raises:
         ConfigurationError: the file cannot be written.
     """
-    origin = f"{settings.collection}, {settings.model}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    page = search_page(question, hits, DataFolder(settings.data_dir), origin)
+    models = {str(hit.payload["model_version"]) for hit in hits}
+    origin = [settings.collection, *models, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"]
+    page = search_page(question, hits, DataFolder(settings.data_dir), ", ".join(origin))
     try:
         # What no encoding can hold is no character, and one bad title must not cost the page.
         path.write_bytes(page.encode("utf-8", "replace"))

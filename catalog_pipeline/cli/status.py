@@ -1,105 +1,82 @@
-"""`catalog status`: what the database holds of each store, and how its last sync went."""
+"""`catalog status`: every store in one line, and below them what needs a person.
+
+How a store stands, and what of that needs somebody, is decided in `attention.py`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 from dagster import DagsterError, DagsterInstance
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
-from catalog_pipeline.catalog.circuits import Circuit, read_circuits
+from catalog_pipeline.attention import Concern, StoreStanding, look_at
 from catalog_pipeline.catalog.database import Database
-from catalog_pipeline.catalog.queries import StoreSummary, summarise_store
-from catalog_pipeline.catalog.syncs import Sync, last_syncs
-from catalog_pipeline.catalog.wanted import Scope
-from catalog_pipeline.cli.deployment import as_json, open_database, read_stores, use_dagster_home
-from catalog_pipeline.cli.output import print_json, printable, table, terminal
+from catalog_pipeline.cli.deployment import (
+    as_json,
+    open_database,
+    stores_to_look_after,
+    use_dagster_home,
+)
+from catalog_pipeline.cli.output import print_json, printable, say, table, terminal
 from catalog_pipeline.defs.run_records import settle
 from catalog_pipeline.defs.runs import end_dead_runs
 from catalog_pipeline.embeddings.model import resolve_model
 from catalog_pipeline.errors import CatalogError
-from catalog_pipeline.products.circuit import asked_again_at, describe, state_of
 from catalog_pipeline.settings import Settings, load_settings
 from catalog_pipeline.vectors.index import collection_name
+
+# What a store said can be a page long; `--json` has all of it.
+_LONGEST_TEXT = 300
+_NARROWEST = 60
 
 
 @click.command()
 @as_json
 def status(as_json: bool) -> None:
-    """Show what is known of every store: rows, images, vectors, points, last walk and sync."""
-    settings = load_settings()
-    found, syncs, circuits = summaries(settings)
-    now = datetime.now(UTC)
-    if as_json:
-        print_json(
-            {
-                "stores": [
-                    {
-                        **dataclasses.asdict(one),
-                        "last_sync": syncs.get(one.store_id),
-                        "circuit": _circuit(circuits.get(one.store_id), now),
-                    }
-                    for one in found
-                ]
-            }
-        )
-        return
-    rows: list[list[Any]] = [
-        [
-            one.store_id,
-            one.live,
-            one.accepted,
-            one.images,
-            one.embedded,
-            one.points,
-            one.quarantined,
-            one.last_processed_at,
-            _described(syncs.get(one.store_id)),
-        ]
-        for one in found
-    ]
-    numbers = ["live", "accepted", "images", "vectors", "points", "quarantined"]
-    columns = ["store", *numbers, "last walk (UTC)", "last sync"]
-    terminal().print(table(columns, rows, numbers=numbers))
-    for one in found:
-        if one.last_walk is None:
-            click.echo(f"{one.store_id}: never synced; run: catalog sync {one.store_id}")
-        elif not one.last_walk_complete:
-            click.echo(f"{one.store_id}: its last walk was not complete ({one.last_walk})")
-        last = syncs.get(one.store_id)
-        if last is not None and last.error is not None:
-            click.echo(f"{one.store_id}: its last sync: {printable(last.error)}")
-        circuit = circuits.get(one.store_id)
-        if circuit is not None:
-            click.echo(
-                f"{one.store_id}: {state_of(circuit, now)} circuit: {describe(circuit, now)}; the "
-                f"last failure: {printable(circuit.reason)}"
-            )
+    """Show every store in a line, and below what needs a person and where to begin.
 
+    A store needs a person when removals wait, its circuit is open, records are in quarantine, its
+    last sync failed, no walk saw it whole lately, or pictures are owed. --json tells all of it.
 
-def summaries(
-    settings: Settings,
-) -> tuple[list[StoreSummary], dict[str, Sync], dict[str, Circuit]]:
-    """Counts of every store in stores.yaml, for the configured model, and each one's last run.
-
-    The third part names the stores that failed when they were last asked.
+    \b
+    Examples:
+      catalog status
+      catalog status --json | jq '.stores[] | select(.concerns != []) | .store_id'
     """
-    stores = read_stores(settings)
+    settings = load_settings()
+    now = datetime.now(UTC)
+    found = standings(settings, now)
+    if as_json:
+        print_json({"stores": [_document(one) for one in found]})
+        return
+    console = terminal()
+    console.print(overview(found, now))
+    console.print()
+    show_concerns(console, found)
+
+
+def standings(settings: Settings, now: datetime) -> list[StoreStanding]:
+    """How each store of stores.yaml stands, for the configured model."""
     model_version = _model_version(settings)
     collection = collection_name(settings.collection, model_version) if model_version else None
     with open_database(settings) as database:
+        stores = stores_to_look_after(settings, database)
         settle_runs(settings, database)
         with database.read() as connection:
-            counts = [
-                summarise_store(connection, Scope.of(store), model_version, collection)
+            return [
+                look_at(
+                    connection, store, model_version=model_version, collection=collection, now=now
+                )
                 for store in stores.stores.values()
             ]
-            last = {store: last_syncs(connection, store) for store in stores.stores}
-            circuits = read_circuits(connection)
-    return counts, {store: found[0] for store, found in last.items() if found}, circuits
 
 
 def settle_runs(settings: Settings, database: Database) -> None:
@@ -114,20 +91,90 @@ def settle_runs(settings: Settings, database: Database) -> None:
         click.echo(f"Dagster cannot be asked for its runs: {error}", err=True)
 
 
-def _circuit(circuit: Circuit | None, now: datetime) -> dict[str, Any]:
-    """A store's circuit as JSON shows it; one without failures is closed."""
-    found: dict[str, Any] = {"state": state_of(circuit, now), "failures": 0}
-    if circuit is not None:
-        found |= dataclasses.asdict(circuit) | {"asked_again_at": asked_again_at(circuit)}
-        del found["store_id"]
-    return found
+def _document(one: StoreStanding) -> dict[str, Any]:
+    """A store's standing as JSON shows it, its counts at the top."""
+    rest = {field.name: getattr(one, field.name) for field in dataclasses.fields(one)}
+    state, again = rest.pop("circuit_state"), rest.pop("asked_again_at")
+    circuit: dict[str, Any] = {"state": state, "failures": 0}
+    if one.circuit is not None:
+        circuit |= dataclasses.asdict(one.circuit) | {"asked_again_at": again}
+        del circuit["store_id"]
+    return {**dataclasses.asdict(rest.pop("summary")), **rest, "circuit": circuit}
 
 
-def _described(sync: Sync | None) -> str | None:
+def overview(found: Sequence[StoreStanding], now: datetime) -> Table:
+    """A line for each store."""
+    numbers = ["live", "accepted", "vectors", "points", "owed"]
+    rows: list[list[Any]] = [
+        [
+            one.summary.store_id,
+            one.summary.live,
+            one.summary.accepted,
+            one.summary.embedded,
+            one.summary.points,
+            one.owed_pictures,
+            _last_sync(one, now),
+        ]
+        for one in found
+    ]
+    return table(["store", *numbers, "last sync"], rows, numbers=numbers)
+
+
+def _last_sync(one: StoreStanding, now: datetime) -> str:
+    if not one.active:
+        return "inactive"
+    paused = "paused, " if one.paused_until else ""
+    sync = one.last_sync
     if sync is None:
-        return None
-    moment = sync.completed_at or sync.started_at or sync.updated_at
-    return f"{sync.status}, {sync.kind}, {moment:%Y-%m-%d %H:%M}"
+        return f"{paused}never"
+    ago = _ago(now - (sync.completed_at or sync.started_at or sync.updated_at))
+    words = {"success": "ok", "failure": "failed"}
+    return f"{paused}{words.get(sync.status, sync.status)} {ago}"
+
+
+def _ago(passed: timedelta) -> str:
+    minutes = max(int(passed.total_seconds()) // 60, 0)
+    if minutes < 1:
+        return "just now"
+    if minutes < 120:
+        return f"{minutes} min ago"
+    hours = minutes // 60
+    return f"{hours} h ago" if hours < 48 else f"{hours // 24} d ago"
+
+
+def show_concerns(console: Console, found: Sequence[StoreStanding]) -> None:
+    """Print what needs a person, store by store, and how many need nobody."""
+    concerned = [one for one in found if one.concerns]
+    others = len(found) - len(concerned)
+    if not concerned:
+        say(console, f"{_stores_need(others)} nobody.")
+        return
+    rest = f"; {_stores_need(others)} nobody" if others else ""
+    say(console, f"{_stores_need(len(concerned))} a person{rest}:", style="bold")
+    for one in concerned:
+        for concern in one.concerns:
+            _show_concern(console, one.summary.store_id, concern)
+
+
+def _show_concern(console: Console, store_id: str, concern: Concern) -> None:
+    text = " ".join(printable(concern.text).split())
+    if len(text) > _LONGEST_TEXT:
+        text = text[: _LONGEST_TEXT - 1].rstrip() + "…"
+    if not console.is_terminal or console.width < _NARROWEST:
+        say(console, f"{store_id}: {text}; run: {concern.command}")
+        return
+    line = Text.assemble(
+        (store_id, "bold"), "  ", text, "\n", ("→ ", "dim"), (concern.command, "cyan")
+    )
+    grid = Table.grid(padding=(0, 0, 0, 0))
+    grid.add_column(width=2)
+    grid.add_column(overflow="fold")
+    grid.add_row("", line)
+    console.print(grid)
+
+
+def _stores_need(count: int) -> str:
+    return "1 store needs" if count == 1 else f"{count:,} stores need"
 
 
 def _model_version(settings: Settings) -> str | None:

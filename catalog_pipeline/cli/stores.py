@@ -8,7 +8,13 @@ import sys
 import click
 
 from catalog_pipeline.catalog.lease import hold_store
-from catalog_pipeline.cli.deployment import as_json, open_database, pick_store, read_stores
+from catalog_pipeline.cli.deployment import (
+    STORE,
+    as_json,
+    open_database,
+    pick_store,
+    read_stores,
+)
 from catalog_pipeline.cli.output import EXIT_FAILED, print_json, printable
 from catalog_pipeline.emptying import count_points, empty_store
 from catalog_pipeline.errors import ConfigurationError
@@ -25,12 +31,17 @@ def stores() -> None:
 
 
 @stores.command()
-@click.argument("store", required=False)
+@click.argument("store", required=False, type=STORE)
 @as_json
 def check(store: str | None, as_json: bool) -> None:
     """Ask each store, or STORE alone, for one product, and say what keeps it from answering.
 
     Each line can be forwarded to the store's owner as it is; it holds no key.
+
+    \b
+    Examples:
+      catalog stores check
+      catalog stores check atelier --json
     """
     known = read_stores(load_settings())
     chosen = [pick_store(known, store)] if store else list(known.stores.values())
@@ -49,13 +60,17 @@ def check(store: str | None, as_json: bool) -> None:
 
 
 @stores.command()
-@click.argument("store")
+@click.argument("store", type=STORE)
 @click.option("--reason", default="", help="Why; kept with the decision.")
 @as_json
 def resume(store: str, reason: str, as_json: bool) -> None:
     """End the pause of STORE, which is left alone because it kept failing.
 
     Sensors and schedules ask it again from now on.
+
+    \b
+    Examples:
+      catalog stores resume atelier --reason "its host lifted the block"
     """
     settings = load_settings()
     pick_store(read_stores(settings), store)
@@ -79,6 +94,11 @@ def empty(store: str, points: int | None, reason: str, as_json: bool) -> None:
     """Remove all that is kept of STORE, which stores.yaml does not name any more.
 
     Without --points, show how many would go and remove nothing.
+
+    \b
+    Examples:
+      catalog stores empty atelier
+      catalog stores empty atelier --points 1204 --reason "the contract ended"
     """
     settings = load_settings()
     if store in read_stores(settings).stores:
@@ -90,6 +110,9 @@ def empty(store: str, points: int | None, reason: str, as_json: bool) -> None:
         with database.read() as connection:
             held = count_points(connection, store)
         if points is None:
+            if as_json:
+                print_json({"store": store, "points": held})
+                return
             click.echo(
                 f"{store}: {held} points; to remove all: "
                 f"catalog stores empty {store} --points {held}"

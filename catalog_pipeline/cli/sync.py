@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,20 @@ import click
 from dagster import DagsterInstance, DagsterRunStatus
 from rich.console import Console
 
-from catalog_pipeline.cli.deployment import as_json, pick_store, read_stores, use_dagster_home
+from catalog_pipeline.cli.deployment import (
+    STORE,
+    as_json,
+    pick_store,
+    read_stores,
+    use_dagster_home,
+)
 from catalog_pipeline.cli.follow import Follower
-from catalog_pipeline.cli.output import EXIT_FAILED, notices, print_json, terminal
+from catalog_pipeline.cli.output import EXIT_FAILED, notices, print_json, say, terminal
 from catalog_pipeline.cli.runs import execute, register_partitions
+from catalog_pipeline.cli.sample import sample_lines, summarise_sample
+from catalog_pipeline.cli.summary import INDENT
 from catalog_pipeline.errors import ConfigurationError
-from catalog_pipeline.settings import Settings, load_settings
+from catalog_pipeline.settings import PREFIX, Settings, load_settings
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class SyncRequest:
 
 
 @click.command()
-@click.argument("store")
+@click.argument("store", type=STORE)
 @click.option("--full", is_flag=True, help="Walk the whole store, whatever was read before.")
 @click.option("--nightly", is_flag=True, help="Read what changed, then sweep for what is gone.")
 @click.option(
@@ -74,9 +83,11 @@ def sync(
     confirm_currency: str | None,
     as_json: bool,
 ) -> None:
-    r"""Bring STORE into step: products, images, embeddings, points.
+    """Bring STORE into step: products, images, embeddings, points.
 
-    The first time all of the store is read, later what changed since.
+    The first time all of the store is read, later what changed since. A --sample ends with its
+    currency, verdicts and nearest neighbours, and with what a full sync would take; it removes
+    no product.
 
     \b
     Examples:
@@ -96,7 +107,16 @@ def sync(
         reembed=reembed,
         confirm_currency=confirm_currency,
     )
-    outcome = sync_store(load_settings(), store, notices() if as_json else terminal(), request)
+    settings = load_settings()
+    console = notices() if as_json else terminal()
+    outcome = sync_store(settings, store, console, request)
+    if sample is not None and outcome["succeeded"]:
+        config = pick_store(read_stores(settings), store)
+        outcome["sample"] = found = summarise_sample(settings, config, outcome["stages"])
+        if not as_json:
+            click.echo()
+            for line in sample_lines(store, found):
+                say(console, line, indent=INDENT)
     if as_json:
         print_json(outcome)
     if not outcome["succeeded"]:
@@ -118,15 +138,15 @@ def sync_store(
     if not pick_store(stores, store_id).active:
         raise ConfigurationError(f"store {store_id} is inactive in {stores.path}")
     use_dagster_home(settings)
+    _keep_the_terminal_to_ourselves(settings)
     with DagsterInstance.get() as instance:
         register_partitions(instance, stores.stores)
         follower = Follower(instance, console)
         run = execute(instance, _definitions, store_id, request.run_config(), follower.watch)
     succeeded = run.status == DagsterRunStatus.SUCCESS
     for failure in follower.failures:
-        console.print(
-            f"failed  {failure}", markup=False, style="red", soft_wrap=not console.is_terminal
-        )
+        for line in f"failed  {failure}".splitlines():
+            say(console, line, style="red")
     return {
         "store": store_id,
         "run_id": run.run_id,
@@ -135,6 +155,15 @@ def sync_store(
         "failures": follower.failures,
         "stages": follower.metadata,
     }
+
+
+def _keep_the_terminal_to_ourselves(settings: Settings) -> None:
+    """Log as on a terminal, where a stage's lines are shown from Dagster's log and nowhere else.
+
+    During a step standard error is no terminal, as Dagster turns it to a file.
+    """
+    if settings.log_format == "auto" and sys.stderr.isatty():
+        os.environ[f"{PREFIX}LOG_FORMAT"] = "text"
 
 
 def _definitions() -> Any:

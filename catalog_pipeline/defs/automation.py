@@ -11,6 +11,7 @@ from catalog_pipeline.defs.embeddings import image_embeddings
 from catalog_pipeline.defs.images import product_images
 from catalog_pipeline.defs.products import products, raw_products
 from catalog_pipeline.defs.run_records import BY_HAND, KIND
+from catalog_pipeline.defs.soundness import NEW_VECTORS
 from catalog_pipeline.defs.vectors import qdrant_points
 
 STAGES = [raw_products, products, product_images, image_embeddings, qdrant_points]
@@ -42,7 +43,8 @@ _TAGS_BY_HAND = {KIND: BY_HAND, _PRIORITY: str(PRIORITIES[BY_HAND])}
 
 sync_store = dg.define_asset_job(
     name="sync_store",
-    selection=dg.AssetSelection.assets(*STAGES).without_checks(),
+    selection=dg.AssetSelection.assets(*STAGES).without_checks()
+    | dg.AssetSelection.checks(NEW_VECTORS.key),
     tags=_TAGS_BY_HAND,
     description="One store from its API to the collection: all five stages, whatever is owed.",
 )

@@ -3,6 +3,8 @@
 Types come from the schema itself; a column without a sentence here fails a test.
 """
 
+from collections.abc import Mapping
+
 import dagster as dg
 from sqlalchemy import JSON, Boolean, Integer, String, Table, Uuid
 from sqlalchemy.types import TypeEngine
@@ -75,13 +77,42 @@ POINTS = {
     "payload_hash": "Digest of the payload that Qdrant acknowledged.",
 }
 
-RAW_PRODUCTS = dg.TableSchema(
-    columns=[
-        dg.TableColumn("walk_id", "string", "Folder of the walk; sorts by time."),
-        dg.TableColumn("name", "string", "The page's file, products-000001.json.zst and on."),
-        dg.TableColumn("body", "bytes", "The answer as it came, compressed with Zstandard."),
-    ]
-)
+# What of a WooCommerce product becomes part of a row; the archive keeps all of it.
+# https://woocommerce.github.io/woocommerce-rest-api-docs/#product-properties
+WOOCOMMERCE = {
+    "id": ("integer", "The store's id of the product."),
+    "name": ("string", "The name, as HTML."),
+    "type": ("string", "simple, variable, grouped, external, or a plug-in's own."),
+    "status": ("string", "publish, draft, pending, private, future or trash."),
+    "catalog_visibility": ("string", "visible, catalog, search or hidden."),
+    "permalink": ("string", "The product's page."),
+    "description": ("string", "The description, as HTML."),
+    "short_description": ("string", "Stands in where there is no description."),
+    "sku": ("string", "The store's own article number."),
+    "price": ("string", "The current price, in the store's currency, as text."),
+    "on_sale": ("boolean", "Whether the store shows a reduced price."),
+    "stock_status": ("string", "instock, outofstock or onbackorder."),
+    "categories": ("json", "The product's categories, each with its name and slug."),
+    "tags": ("json", "The product's tags, each with its name and slug."),
+    "images": ("json", "The pictures in the store's order: id, address, date."),
+    "date_created_gmt": ("timestamp", "When the product was created, in UTC."),
+    "date_modified_gmt": ("timestamp", "When the product was last modified, in UTC."),
+}
+# Of its settings, not of a product.
+CURRENCY = ("string", "ISO 4217 code that all prices are in, from the store's settings.")
+
+RAW_PRODUCTS = {
+    "walk_id": ("string", "Folder of the walk; sorts by time."),
+    "name": ("string", "The page's file, products-000001.json.zst and on."),
+    "body": ("bytes", "The answer as it came, compressed with Zstandard."),
+    "currency": ("string", "ISO 4217 code that the store's prices were in, from the manifest."),
+}
+
+ALIAS = {
+    "point_id": ("uuid", "The point's id: the product's for a main image."),
+    "vector": ("vector", "The picture's vector, L2-normalised float32, compared by cosine."),
+    "payload": ("json", "What readers filter by and show: store, title, price, stock, links."),
+}
 
 
 def column_schema(table: Table, sentences: dict[str, str]) -> dg.TableSchema:
@@ -112,6 +143,18 @@ def _type_name(kind: TypeEngine[object]) -> str:
     raise KeyError(f"no name for the column type {kind!r}")
 
 
+def given_schema(columns: Mapping[str, tuple[str, str]]) -> dg.TableSchema:
+    """Columns that no table of the database holds, from their types and sentences."""
+    return dg.TableSchema(
+        columns=[dg.TableColumn(name, kind, sentence) for name, (kind, sentence) in columns.items()]
+    )
+
+
+WOOCOMMERCE_SCHEMA = given_schema(WOOCOMMERCE | {"currency": CURRENCY})
+RAW_PRODUCTS_SCHEMA = given_schema(
+    RAW_PRODUCTS | {f"body.{name}": of for name, of in WOOCOMMERCE.items()}
+)
+ALIAS_SCHEMA = given_schema(ALIAS)
 PRODUCTS_SCHEMA = column_schema(schema.products, PRODUCTS)
 PRODUCT_IMAGES_SCHEMA = column_schema(schema.image_verdicts, PRODUCT_IMAGES)
 EMBEDDINGS_SCHEMA = column_schema(schema.embeddings, EMBEDDINGS)

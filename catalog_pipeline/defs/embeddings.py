@@ -5,25 +5,29 @@ from typing import Literal
 import dagster as dg
 from pydantic import Field
 
+from catalog_pipeline.catalog.contents import embeddings_content
 from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.defs.columns import EMBEDDINGS_SCHEMA
+from catalog_pipeline.defs.external import OWNERS
 from catalog_pipeline.defs.images import product_images
-from catalog_pipeline.defs.metadata import report_metadata
+from catalog_pipeline.defs.lineage import EMBEDDINGS_LINEAGE
+from catalog_pipeline.defs.metadata import materialised, report_metadata
 from catalog_pipeline.defs.partitions import stores_partitions
 from catalog_pipeline.defs.pictures import pictures
-from catalog_pipeline.defs.products import OWNERS
 from catalog_pipeline.defs.resources import (
     DatabaseResource,
     EmbedderResource,
     FilesResource,
     StoresResource,
 )
+from catalog_pipeline.defs.soundness import NEW_VECTORS, check_new_vectors
 from catalog_pipeline.defs.stage import RECONNECT, OneProduct, log_progress, stage
 from catalog_pipeline.embeddings.sync import embed_images
 from catalog_pipeline.exhibits.vector_map import vector_map
 
 # One run embeds at a time; the others wait for it.
 POOL = "gpu"
+FIRST = ("embedded", "reused", "failed", "images_per_second", "model_version", "device")
 
 
 class EmbedConfig(OneProduct):
@@ -50,13 +54,14 @@ class EmbedConfig(OneProduct):
     owners=OWNERS,
     kinds={"pytorch", "huggingface", "parquet"},
     tags={"stage": "embed"},
-    code_version="1",
     pool=POOL,
+    check_specs=[NEW_VECTORS],
     retry_policy=RECONNECT,
     metadata={
         "dagster/table_name": "embeddings",
         "dagster/uri": "$CATALOG_DATA_DIR/embeddings/<model version>/",
         "dagster/column_schema": EMBEDDINGS_SCHEMA,
+        "dagster/column_lineage": EMBEDDINGS_LINEAGE,
     },
 )
 def image_embeddings(
@@ -66,7 +71,8 @@ def image_embeddings(
     database: DatabaseResource,
     files: FilesResource,
     embedder: EmbedderResource,
-) -> dg.MaterializeResult[None]:
+    # Dagster knows it without its parameter alone, where a check comes with it.
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One vector for each accepted picture, by the configured open_clip model.
 
     Embeds what has no vector of the current model version yet, once across all stores, and writes
@@ -95,11 +101,16 @@ def image_embeddings(
         shown = pictures(
             context, {"map": lambda: vector_map(lease.database, files.get(), store, version)}
         )
-    return dg.MaterializeResult(
-        metadata={
-            **report_metadata(report, first=("embedded", "reused", "failed")),
+        content = embeddings_content(lease.database, Scope.of(store), version)
+        check = check_new_vectors(lease.database, files.get(), store, version)
+    return materialised(
+        context,
+        {
+            **report_metadata(report, first=FIRST),
             **shown,
             "dagster/uri": files.get().uri(f"embeddings/{report.model_version}"),
-            "dagster/partition_row_count": report.embedded + report.reused,
-        }
+            "dagster/partition_row_count": content.rows,
+        },
+        content.digest,
+        [check],
     )

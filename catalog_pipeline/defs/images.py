@@ -3,15 +3,21 @@
 import dagster as dg
 from pydantic import Field
 
+from catalog_pipeline.catalog.contents import verdicts_content
+from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.defs.columns import PRODUCT_IMAGES_SCHEMA
-from catalog_pipeline.defs.metadata import report_metadata
+from catalog_pipeline.defs.external import OWNERS
+from catalog_pipeline.defs.lineage import PRODUCT_IMAGES_LINEAGE
+from catalog_pipeline.defs.metadata import materialised, report_metadata
 from catalog_pipeline.defs.partitions import stores_partitions
 from catalog_pipeline.defs.pictures import pictures
-from catalog_pipeline.defs.products import OWNERS, products
+from catalog_pipeline.defs.products import products
 from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, StoresResource
 from catalog_pipeline.defs.stage import RECONNECT, OneProduct, log_progress, stage
 from catalog_pipeline.exhibits.contact_sheet import contact_sheet, measurement_histograms
 from catalog_pipeline.images.sync import sync_images
+
+FIRST = ("fetched", "unchanged", "failed", "accepted", "rejected")
 
 
 class ImagesConfig(OneProduct):
@@ -29,12 +35,12 @@ class ImagesConfig(OneProduct):
     owners=OWNERS,
     kinds={"python", "file"},
     tags={"stage": "quality"},
-    code_version="1",
     retry_policy=RECONNECT,
     metadata={
         "dagster/table_name": "image_verdicts",
         "dagster/uri": "$CATALOG_DATA_DIR/images/",
         "dagster/column_schema": PRODUCT_IMAGES_SCHEMA,
+        "dagster/column_lineage": PRODUCT_IMAGES_LINEAGE,
     },
 )
 def product_images(
@@ -71,11 +77,14 @@ def product_images(
                 "histograms": lambda: measurement_histograms(lease.database, store),
             },
         )
-    return dg.MaterializeResult(
-        metadata={
-            **report_metadata(report, first=("accepted", "rejected", "fetched")),
+        content = verdicts_content(lease.database, Scope.of(store))
+    return materialised(
+        context,
+        {
+            **report_metadata(report, first=FIRST),
             **shown,
             "dagster/uri": files.get().uri("images"),
-            "dagster/partition_row_count": report.accepted,
-        }
+            "dagster/partition_row_count": content.rows,
+        },
+        content.digest,
     )

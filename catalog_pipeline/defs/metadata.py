@@ -4,7 +4,7 @@ What a stage counts is decided by its report; which counts are read first, by it
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,10 +19,41 @@ EXAMPLES = "examples"
 _PARTITION = "store_id"
 
 Metadata = dict[str, dg.MetadataValue[Any]]
+Cells = Mapping[str, str | int | float | bool | None]
+
+
+def materialised(
+    context: dg.AssetExecutionContext,
+    metadata: Mapping[str, Any],
+    version: str,
+    checks: Sequence[dg.AssetCheckResult] = (),
+) -> dg.MaterializeResult[None]:
+    """The end of a stage, with what it tells and the digest of what it holds now.
+
+    Given with the result, Dagster would store the metadata twice: on the step's output too.
+    """
+    context.add_asset_metadata(metadata)
+    return dg.MaterializeResult(data_version=dg.DataVersion(version), check_results=checks)
+
+
+def last_materialisation(context: dg.AssetExecutionContext) -> dg.EventLogRecord | None:
+    """The event of the last materialisation, of the partition if there is one, if there was one."""
+    found = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(
+            asset_key=context.asset_key,
+            asset_partitions=[context.partition_key] if context.has_partition_key else None,
+        ),
+        limit=1,
+    )
+    return found.records[0] if found.records else None
 
 
 def report_metadata(
-    report: Any, *, first: Sequence[str] = (), moments: Sequence[str] = ()
+    report: Any,
+    *,
+    first: Sequence[str] = (),
+    moments: Sequence[str] = (),
+    without: Collection[str] = (),
 ) -> Metadata:
     """Every field of a report dataclass that has a value, under its own name.
 
@@ -30,17 +61,40 @@ def report_metadata(
         report: an instance of the dataclass.
         first: fields that stand above the others; a run's log shows a few lines of them only.
         moments: fields that hold a time as ISO 8601 text.
+        without: fields that the asset shows in another way, or not at all.
     """
     rest = (field.name for field in dataclasses.fields(report))
     found: Metadata = {}
     for name in dict.fromkeys([*first, *rest]):
         value = getattr(report, name)
+        if name == _PARTITION or name in without:
+            continue
         if name in moments and value is not None:
             value = datetime.fromisoformat(value)
-        shown = metadata_value(value)
-        if shown is not None and name != _PARTITION:
+        if (shown := metadata_value(value)) is not None:
             found[name] = shown
     return found
+
+
+def with_examples(
+    counts: Mapping[str, int], examples: Mapping[str, str]
+) -> dg.MetadataValue[Any] | None:
+    """Counts by reason, with a few of what was counted beside each."""
+    if not counts:
+        return metadata_value(counts)
+    rows: list[Cells] = [
+        {REASON: reason, COUNT: count, EXAMPLES: examples.get(reason, "")}
+        for reason, count in _largest(counts)
+    ]
+    return table(rows, {REASON: "string", COUNT: "int", EXAMPLES: "string"})
+
+
+def table(rows: Sequence[Cells], columns: Mapping[str, str]) -> dg.MetadataValue[Any]:
+    """Rows under their columns, which are given with the types of what they hold."""
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord(dict(row)) for row in rows],
+        schema=dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()]),
+    )
 
 
 def how_to_approve(asset: str, store_id: str, waiting: Mapping[str, int]) -> Metadata:
@@ -59,7 +113,7 @@ def how_to_approve(asset: str, store_id: str, waiting: Mapping[str, int]) -> Met
 
 
 def metadata_value(value: Any) -> dg.MetadataValue[Any] | None:
-    """One value as Dagster shows it best; None for what is absent or empty."""
+    """One value as Dagster shows it best; None for what is absent. No counts at all are a 0."""
     if isinstance(value, bool):
         return dg.MetadataValue.bool(value)
     if isinstance(value, int):
@@ -68,17 +122,15 @@ def metadata_value(value: Any) -> dg.MetadataValue[Any] | None:
         return dg.MetadataValue.float(round(value, 3))
     if isinstance(value, datetime):
         return dg.MetadataValue.timestamp(value)
-    if not value:
-        return None
-    return _by_reason(value) if isinstance(value, Mapping) else dg.MetadataValue.text(str(value))
+    if isinstance(value, Mapping):
+        return _by_reason(value) if value else dg.MetadataValue.int(0)
+    return dg.MetadataValue.text(str(value)) if value else None
 
 
-def _by_reason(values: Mapping[str, int | str]) -> dg.MetadataValue[Any]:
-    """Counts with the largest first, adding up to all of them; examples in their own order."""
-    counts = {reason: value for reason, value in values.items() if isinstance(value, int)}
-    if len(counts) == len(values):
-        return _table(COUNT, "int", _largest(counts))
-    return _table(EXAMPLES, "string", list(values.items())[:MOST_ROWS])
+def _by_reason(counts: Mapping[str, int]) -> dg.MetadataValue[Any]:
+    """Counts with the largest first, adding up to all of them."""
+    rows: list[Cells] = [{REASON: reason, COUNT: count} for reason, count in _largest(counts)]
+    return table(rows, {REASON: "string", COUNT: "int"})
 
 
 def _largest(counts: Mapping[str, int]) -> list[tuple[str, int]]:
@@ -87,10 +139,3 @@ def _largest(counts: Mapping[str, int]) -> list[tuple[str, int]]:
         return ordered
     shown, others = ordered[: MOST_ROWS - 1], ordered[MOST_ROWS - 1 :]
     return [*shown, (f"{len(others)} other reasons", sum(count for _, count in others))]
-
-
-def _table(name: str, kind: str, rows: Sequence[tuple[str, int | str]]) -> dg.MetadataValue[Any]:
-    return dg.MetadataValue.table(
-        records=[dg.TableRecord({REASON: reason, name: value}) for reason, value in rows],
-        schema=dg.TableSchema([dg.TableColumn(REASON, "string"), dg.TableColumn(name, kind)]),
-    )

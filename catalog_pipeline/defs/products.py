@@ -1,11 +1,26 @@
 """The assets of the products room: the raw archive of a store's API, and the rows made from it."""
 
+import time
+from typing import Any
+
 import dagster as dg
 from pydantic import Field
 
+from catalog_pipeline.catalog.contents import products_content
+from catalog_pipeline.catalog.queries import newest_rows
 from catalog_pipeline.catalog.removal_approvals import Approval
-from catalog_pipeline.defs.columns import PRODUCTS_SCHEMA, RAW_PRODUCTS
-from catalog_pipeline.defs.metadata import how_to_approve, report_metadata
+from catalog_pipeline.defs.columns import PRODUCTS_SCHEMA, RAW_PRODUCTS_SCHEMA
+from catalog_pipeline.defs.external import OWNERS, SOURCES
+from catalog_pipeline.defs.lineage import PRODUCTS_LINEAGE, RAW_PRODUCTS_LINEAGE
+from catalog_pipeline.defs.metadata import (
+    Cells,
+    how_to_approve,
+    last_materialisation,
+    materialised,
+    report_metadata,
+    table,
+    with_examples,
+)
 from catalog_pipeline.defs.partitions import stores_partitions
 from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, StoresResource
 from catalog_pipeline.defs.run_records import BY_HAND, KIND
@@ -15,10 +30,25 @@ from catalog_pipeline.products.circuit import watched_walk
 from catalog_pipeline.products.http import StoreClient
 from catalog_pipeline.products.reading import ReadRequest, WalkChoice, read_store
 from catalog_pipeline.products.sync import sync_products
+from catalog_pipeline.products.walk import WalkReport
 from catalog_pipeline.products.woocommerce import WooCommerceSource
 
 GROUP = "products"
-OWNERS = ["team:catalogue"]
+FIRST = ("live", "new", "changed", "unchanged", "removed", "waiting", "left_out", "quarantined")
+
+# Rows that a materialisation shows, newest first.
+SAMPLE = 5
+SAMPLE_COLUMNS = {
+    "external_id": "string",
+    "title": "string",
+    "price": "string",
+    "currency": "string",
+    "in_stock": "bool",
+    "updated_at": "string",
+}
+_LONGEST_TITLE = 80
+# Dagster's own tag on a materialisation.
+_DATA_VERSION = "dagster/data_version"
 
 
 class WalkConfig(dg.Config):
@@ -74,16 +104,17 @@ class RemovalConfig(dg.Config):
 
 
 @dg.asset(
+    deps=SOURCES.values(),
     partitions_def=stores_partitions,
     group_name=GROUP,
     owners=OWNERS,
     kinds={"woocommerce", "json"},
     tags={"stage": "extract"},
-    code_version="1",
     retry_policy=RECONNECT,
     metadata={
         "dagster/uri": "$CATALOG_DATA_DIR/archive/<store>/<walk>/",
-        "dagster/column_schema": RAW_PRODUCTS,
+        "dagster/column_schema": RAW_PRODUCTS_SCHEMA,
+        "dagster/column_lineage": RAW_PRODUCTS_LINEAGE,
     },
 )
 def raw_products(
@@ -115,6 +146,7 @@ def raw_products(
             watched_walk(lease.database, store.id, by_hand=by_hand) as failed,
             StoreClient(store) as client,
         ):
+            started = time.monotonic()
             report = read_store(
                 lease.database,
                 WooCommerceSource(store, client),
@@ -123,19 +155,31 @@ def raw_products(
                 config.request(),
                 progress=log_progress(context, "products"),
             )
-    return dg.MaterializeResult(
-        metadata={
+            seconds = time.monotonic() - started
+    return materialised(
+        context,
+        {
             **report_metadata(
                 report,
-                first=("products", "announced", "complete", "reason"),
-                moments=("server_clock",),
+                first=("kind", "complete", "reason", "products", "announced"),
+                moments=("server_clock", "watermark"),
+                without=("digest",),
             ),
+            "seconds": round(seconds, 3),
             "store": dg.MetadataValue.url(store.url),
             **({"circuit": f"closed after {failed.failures} failures in a row"} if failed else {}),
             "dagster/uri": files.get().uri(f"archive/{store.id}/{report.walk_id}"),
             "dagster/partition_row_count": report.products,
-        }
+        },
+        _version(context, report),
     )
+
+
+def _version(context: dg.AssetExecutionContext, report: WalkReport) -> str:
+    """Of the bytes that were read; the last one's while a store has nothing new to say."""
+    last = None if report.records else last_materialisation(context)
+    kept = last and last.asset_materialization and last.asset_materialization.tags
+    return (kept or {}).get(_DATA_VERSION) or report.digest
 
 
 @dg.asset(
@@ -145,11 +189,11 @@ def raw_products(
     owners=OWNERS,
     kinds={"pydantic", "sql", "table"},
     tags={"stage": "transform"},
-    code_version="1",
     retry_policy=RECONNECT,
     metadata={
         "dagster/table_name": "products",
         "dagster/column_schema": PRODUCTS_SCHEMA,
+        "dagster/column_lineage": PRODUCTS_LINEAGE,
     },
 )
 def products(
@@ -178,12 +222,35 @@ def products(
             approval=config.approval(context.run.run_id),
             progress=log_progress(context, "records"),
         )
-    return dg.MaterializeResult(
-        metadata={
+        with lease.database.read() as connection:
+            newest = newest_rows(connection, lease.store_id, SAMPLE)
+        content = products_content(lease.database, lease.store_id)
+    return materialised(
+        context,
+        {
             **report_metadata(
-                report, first=("live", "new", "changed", "unchanged"), moments=("watermark",)
+                report,
+                first=FIRST,
+                moments=("watermark",),
+                without=("quarantined_examples",),
+            ),
+            "quarantined_by_reason": with_examples(
+                report.quarantined_by_reason, report.quarantined_examples
             ),
             **how_to_approve("products", lease.store_id, report.waiting),
+            "sample": table([_shown(row) for row in newest], SAMPLE_COLUMNS),
             "dagster/partition_row_count": report.live,
-        }
+        },
+        content.digest,
     )
+
+
+def _shown(row: Any) -> Cells:
+    return {
+        "external_id": row.external_id,
+        "title": row.title[:_LONGEST_TITLE],
+        "price": None if row.price is None else str(row.price),
+        "currency": row.currency,
+        "in_stock": row.in_stock,
+        "updated_at": None if row.updated_at is None else f"{row.updated_at:%Y-%m-%d %H:%M:%S}",
+    }

@@ -49,6 +49,8 @@ _RESOLUTION = timedelta(seconds=1)
 _WHILE_A_RUN_WAITS = 5.0
 _LONGEST_ERROR = 2_000
 _SHOWN = 5
+# The run that failed has all of it.
+_SHOWN_OF_ERROR = 200
 _TOLD_BY = {
     DagsterEventType.ASSET_MATERIALIZATION,
     DagsterEventType.STEP_UP_FOR_RETRY,
@@ -109,7 +111,7 @@ def sync_links(
                 "kind": sync.kind,
                 "status": sync.status,
                 "started": f"{sync.started_at:%Y-%m-%d %H:%M:%S}" if sync.started_at else "-",
-                "error": sync.error or "",
+                "error": (sync.error or "")[:_SHOWN_OF_ERROR],
             }
         )
         for sync in before

@@ -1,8 +1,9 @@
-"""What every asset does around its stage: hold the store, log progress, translate failures.
+"""What every asset does around its stage: hold the store, log, translate failures.
 
 The work itself is in the rooms; metadata is made where the asset is.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,10 @@ from catalog_pipeline.catalog.identity import product_id
 from catalog_pipeline.catalog.lease import StoreLease, hold_store
 from catalog_pipeline.defs.resources import DatabaseResource
 from catalog_pipeline.errors import CatalogError, ServiceUnavailableError
+from catalog_pipeline.logs import configure_logging, log_context
+from catalog_pipeline.settings import load_settings
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -33,21 +38,52 @@ def stage(context: dg.AssetExecutionContext, database: DatabaseResource) -> Iter
         dagster.Failure: anything that Dagster's retries cannot mend.
         ServiceUnavailableError: the connection was lost; the asset's retry policy applies.
     """
-    try:
-        with hold_store(database.get(), context.partition_key, context.run.run_id) as lease:
+    with _translated():
+        configure_logging(load_settings())
+        with (
+            log_context(
+                run_id=context.run.run_id,
+                store_id=context.partition_key,
+                stage=context.asset_key.to_user_string(),
+            ),
+            _logged(),
+            hold_store(database.get(), context.partition_key, context.run.run_id) as lease,
+        ):
             yield lease
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
     except ServiceUnavailableError:
         raise
     except CatalogError as error:
         # Its message is written for a person; where it was raised would only bury it.
-        lines = [str(error), *getattr(error, "__notes__", ())]
         raise dg.Failure(
-            description="\n".join(lines), metadata=_forwardable(error), allow_retries=False
+            description=_told(error), metadata=_forwardable(error), allow_retries=False
         ) from None
     except Exception as error:
-        raise dg.Failure(
-            description=f"{type(error).__name__}: {error}", allow_retries=False
-        ) from error
+        raise dg.Failure(description=_told(error), allow_retries=False) from error
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    began = time.monotonic()
+    logger.info("the stage began")
+    try:
+        yield
+    except Exception as error:
+        # Dagster keeps the traceback.
+        logger.error("the stage failed after %.1f s: %s", time.monotonic() - began, _told(error))  # noqa: TRY400
+        raise
+    logger.info("the stage ended after %.1f s", time.monotonic() - began)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, CatalogError):
+        return "\n".join([str(error), *getattr(error, "__notes__", ())])
+    return f"{type(error).__name__}: {error}"
 
 
 def _forwardable(error: CatalogError) -> dict[str, dg.MetadataValue[Any]]:

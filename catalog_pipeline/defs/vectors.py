@@ -3,12 +3,15 @@
 import dagster as dg
 from pydantic import Field
 
+from catalog_pipeline.catalog.contents import points_content
 from catalog_pipeline.defs.columns import POINTS_SCHEMA
 from catalog_pipeline.defs.embeddings import image_embeddings
-from catalog_pipeline.defs.metadata import how_to_approve, report_metadata
+from catalog_pipeline.defs.external import OWNERS
+from catalog_pipeline.defs.lineage import POINTS_LINEAGE
+from catalog_pipeline.defs.metadata import how_to_approve, materialised, report_metadata
 from catalog_pipeline.defs.partitions import stores_partitions
 from catalog_pipeline.defs.pictures import pictures
-from catalog_pipeline.defs.products import OWNERS, RemovalConfig, products
+from catalog_pipeline.defs.products import RemovalConfig, products
 from catalog_pipeline.defs.resources import (
     DatabaseResource,
     EmbedderResource,
@@ -40,12 +43,12 @@ class PointsConfig(OneProduct, RemovalConfig):
     owners=OWNERS,
     kinds={"qdrant"},
     tags={"stage": "load"},
-    code_version="1",
     retry_policy=RECONNECT,
     metadata={
         "dagster/uri": "qdrant://$CATALOG_COLLECTION",
         "dagster/table_name": "points",
         "dagster/column_schema": POINTS_SCHEMA,
+        "dagster/column_lineage": POINTS_LINEAGE,
     },
 )
 def qdrant_points(
@@ -91,11 +94,16 @@ def qdrant_points(
                     lease.database, files.get(), index, report.collection, lease.store_id
                 )
             },
+            # What other stores loaded meanwhile may be nearer now; that is drawn with what this
+            # store loads next, so that a sync that changes nothing costs next to nothing.
+            anew=bool(report.upserted or report.payload_refreshed or report.deleted),
         )
+        content = points_content(lease.database, report.collection, lease.store_id)
         links = sync_links(context.instance, lease.database, lease.store_id, context.run.run_id)
     dashboard = vector_index.dashboard(report.collection)
-    return dg.MaterializeResult(
-        metadata={
+    return materialised(
+        context,
+        {
             **report_metadata(report, first=FIRST),
             **how_to_approve("qdrant_points", lease.store_id, report.waiting),
             **shown,
@@ -103,5 +111,6 @@ def qdrant_points(
             **links,
             "dagster/partition_row_count": report.points,
             "dagster/uri": f"qdrant://{report.collection}",
-        }
+        },
+        content.digest,
     )

@@ -2,7 +2,8 @@
 
 A check shows only the result of the run that came last, whatever partition that ran for. So a run
 looks at its own store, keeps the verdict, and the result speaks for all stores: it fails while the
-last verdict on any active one does, and names them. What is looked at is in `checks.py`.
+last verdict on any active one does, and names them. Only such a check never blocks: it would hold
+up every store for the fault of one. What is looked at is in `checks.py` and `standing.py`.
 """
 
 from collections import Counter
@@ -19,15 +20,24 @@ from catalog_pipeline.errors import CatalogError, ServiceUnavailableError
 from catalog_pipeline.settings import load_settings
 
 _MOST_NAMED = 50
+# In the description, which a person reads in one go.
+_MOST_TOLD = 10
+_MOST_EXAMPLES = 3
+# Verdicts that are kept in one transaction: what a crash makes the next run judge again, at most.
+_BATCH = 100
+
+Judge = Callable[[str], StoreVerdict]
 
 
 def check_stores(
     context: dg.AssetCheckExecutionContext,
     check: str,
     database: Database,
-    judge: Callable[[str], StoreVerdict],
+    judge: Judge,
     *,
     store: str = "",
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
+    asset_key: dg.AssetKey | None = None,
 ) -> dg.AssetCheckResult:
     """Judge the run's stores and say how all of them stand.
 
@@ -39,26 +49,49 @@ def check_stores(
         database: keeps them.
         judge: looks at one store.
         store: this store alone, whatever the run is for.
+        severity: of a failure.
+        asset_key: whose check it is, where the step makes several.
 
     Raises:
         ServiceUnavailableError: a service was lost; nothing is known of the store then.
     """
-    settings = load_settings()
-    stores = stores_in_force(database, settings.stores_file).file.stores
-    active = [store_id for store_id, found in stores.items() if found.active]
+    active = active_stores(database)
     one = store or context.run.tags.get(PARTITION)
     chosen = [one] if one else active
-    for store_id in chosen:
-        verdict = _judged(judge, store_id)
-        if not verdict.passed:
-            context.log.warning("store %s: %s", store_id, _said(verdict))
+    for start in range(0, len(chosen), _BATCH):
+        verdicts = [judged(judge, store_id) for store_id in chosen[start : start + _BATCH]]
+        for verdict in verdicts:
+            if not verdict.passed:
+                context.log.warning("store %s: %s", verdict.store_id, said(verdict))
         with database.write() as connection:
-            record_verdict(connection, check, verdict)
+            for verdict in verdicts:
+                record_verdict(connection, check, verdict)
+    concerned = {*active, *chosen}
     with database.read() as connection:
-        return _result(last_verdicts(connection, check, {*active, *chosen}), {*active, *chosen})
+        found = last_verdicts(connection, check, concerned)
+    failing = [verdict for verdict in found if not verdict.passed]
+    return dg.AssetCheckResult(
+        passed=not failing,
+        asset_key=asset_key,
+        check_name=check,
+        severity=severity,
+        description=_described(failing),
+        metadata=_metadata(found, failing, concerned),
+    )
 
 
-def _judged(judge: Callable[[str], StoreVerdict], store_id: str) -> StoreVerdict:
+def active_stores(database: Database) -> list[str]:
+    """The stores that are synced, in the order of the file in force."""
+    stores = stores_in_force(database, load_settings().stores_file).file.stores
+    return [store_id for store_id, found in stores.items() if found.active]
+
+
+def judged(judge: Judge, store_id: str) -> StoreVerdict:
+    """What a judge says of a store; a failing verdict with the reason where it cannot say.
+
+    Raises:
+        ServiceUnavailableError: a service was lost.
+    """
     try:
         return judge(store_id)
     except ServiceUnavailableError:
@@ -67,11 +100,29 @@ def _judged(judge: Callable[[str], StoreVerdict], store_id: str) -> StoreVerdict
         return StoreVerdict(store_id, passed=False, problem=str(error))
 
 
-def _result(verdicts: Sequence[StoreVerdict], stores: Collection[str]) -> dg.AssetCheckResult:
+def said(verdict: StoreVerdict) -> str:
+    """What a failing verdict comes to, in a line."""
+    if verdict.problem is not None:
+        return verdict.problem
+    return ", ".join(
+        f"{verdict.counts.get(name, 0):,} {name} ({'; '.join(found[:_MOST_EXAMPLES])})"
+        for name, found in verdict.examples.items()
+    )
+
+
+def _described(failing: Sequence[StoreVerdict]) -> str | None:
+    told = [f"{verdict.store_id}: {said(verdict)}" for verdict in failing[:_MOST_TOLD]]
+    if more := len(failing) - len(told):
+        told.append(f"and {more:,} more stores")
+    return "\n".join(told) or None
+
+
+def _metadata(
+    verdicts: Sequence[StoreVerdict], failing: Sequence[StoreVerdict], stores: Collection[str]
+) -> dict[str, Any]:
     totals: Counter[str] = Counter()
     for verdict in verdicts:
         totals.update(verdict.counts)
-    failing = [verdict for verdict in verdicts if not verdict.passed]
     shown = failing[:_MOST_NAMED]
     never = sorted(set(stores) - {verdict.store_id for verdict in verdicts})
     metadata: dict[str, Any] = {
@@ -79,19 +130,7 @@ def _result(verdicts: Sequence[StoreVerdict], stores: Collection[str]) -> dg.Ass
         "stores": len(verdicts),
         "failing": ", ".join(verdict.store_id for verdict in shown),
         "examples": {v.store_id: dict(v.examples) for v in shown if v.problem is None},
-        "not compared": {v.store_id: v.problem for v in shown if v.problem is not None},
-        "never compared": ", ".join(never[:_MOST_NAMED]),
+        "not checked": {v.store_id: v.problem for v in shown if v.problem is not None},
+        "never checked": ", ".join(never[:_MOST_NAMED]),
     }
-    return dg.AssetCheckResult(
-        passed=not failing,
-        severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(f"{v.store_id}: {_said(v)}" for v in shown) or None,
-        metadata={name: value for name, value in metadata.items() if value != ""},
-    )
-
-
-def _said(verdict: StoreVerdict) -> str:
-    """What a verdict comes to, in a line."""
-    if verdict.problem is not None:
-        return verdict.problem
-    return ", ".join(f"{verdict.counts.get(name, 0)} {name}" for name in verdict.examples)
+    return {name: value for name, value in metadata.items() if value not in ("", {})}

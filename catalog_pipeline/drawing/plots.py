@@ -6,8 +6,9 @@ Drawn through Matplotlib's objects, never its `pyplot`, whose state all threads 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +20,7 @@ from catalog_pipeline.drawing.text import legible
 # Okabe and Ito's palette, told apart with any kind of colour vision; the last is for all others.
 PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 OTHER: Final = "#B8BEC6"
+_OTHERS: Final = "others"
 _INK: Final = "#1F2328"
 _GOOD: Final = "#0072B2"
 _BAD: Final = "#D55E00"
@@ -61,7 +63,7 @@ def draw_map(vectors: NDArray[np.float32], groups: Sequence[str]) -> Image.Image
     for name, colour in [(None, OTHER), *zip(common, PALETTE, strict=False)]:
         chosen = ~np.isin(names, common) if name is None else names == name
         if chosen.any():
-            label = "others" if name is None else _plain(name)
+            label = _OTHERS if name is None else _plain(name)
             axes.scatter(
                 *plane[chosen].T,
                 s=size,
@@ -75,6 +77,87 @@ def draw_map(vectors: NDArray[np.float32], groups: Sequence[str]) -> Image.Image
     axes.set_ylabel(f"{shares[1]:.0%}", fontsize=8, color=_INK)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8)
     return _image(figure)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing over time, `moments` in order; a value of None is a gap."""
+
+    name: str
+    moments: Sequence[datetime]
+    values: Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class LinePlot:
+    """Lines over the same time; those beyond the palette are drawn faint and unnamed."""
+
+    title: str
+    lines: Sequence[Line]
+    # Shares of one, shown as percentages from none to all.
+    is_share: bool = False
+
+
+def draw_lines(plots: Sequence[LinePlot]) -> Image.Image:
+    """The plots side by side under one legend; a name has the same colour in all of them.
+
+    Every plot has at least one line, and a line at least one moment.
+    """
+    names = list(dict.fromkeys(line.name for plot in plots for line in plot.lines))
+    colours = dict(zip(names, PALETTE, strict=False))
+    figure = _figure(4.2 * len(plots), 2.9)
+    for axes, plot in zip(_row(figure, len(plots)), plots, strict=True):
+        _draw_plot(axes, plot, colours)
+    handles = {
+        label: handle
+        for axes in figure.axes
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    shown = sorted(handles, key=lambda label: label == _OTHERS)
+    figure.legend(
+        [handles[label] for label in shown],
+        shown,
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize=8,
+    )
+    return _image(figure)
+
+
+def _draw_plot(axes: Any, plot: LinePlot, colours: Mapping[str, str]) -> None:
+    from matplotlib import dates
+    from matplotlib.ticker import PercentFormatter
+
+    # The named ones last, so that they lie on top.
+    for line in sorted(plot.lines, key=lambda line: line.name in colours):
+        colour = colours.get(line.name)
+        axes.plot(
+            list(line.moments),
+            [np.nan if value is None else value for value in line.values],
+            color=colour or OTHER,
+            linewidth=1.6 if colour else 0.8,
+            marker="o",
+            markersize=2.5 if colour else 1,
+            label=_plain(line.name) if colour else _OTHERS,
+        )
+    axes.set_title(plot.title, fontsize=9, color=_INK, loc="left")
+    # Without types of its own.
+    ticks: Any = dates
+    locator = ticks.AutoDateLocator(minticks=2, maxticks=6)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ticks.ConciseDateFormatter(locator))
+    if plot.is_share:
+        axes.set_ylim(-0.03, 1.03)
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+    else:
+        axes.set_ylim(bottom=0)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.tick_params(labelsize=8, colors=_INK)
+    axes.xaxis.get_offset_text().set_fontsize(8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
 
 
 def _draw_histogram(axes: Any, one: Histogram) -> None:

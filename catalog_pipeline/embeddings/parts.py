@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -111,6 +112,23 @@ def read_vectors(
             vectors[here] = flat.to_numpy().reshape(-1, dimensions)[offsets]
             shas[here] = np.array(table.column("image_sha256").to_pylist(), dtype=object)[offsets]
     return [str(sha) for sha in shas], vectors
+
+
+def read_places(files: DataFolder, places: Sequence[tuple[str, int]]) -> Vectors:
+    """The vectors at these parts and rows, (len(places), dimensions), in the order asked for.
+
+    Each part is opened once; raises as `read_vectors` does. All parts are one model's, and there is
+    at least one place.
+    """
+    by_part: dict[str, list[int]] = defaultdict(list)
+    for place, (part, _) in enumerate(places):
+        by_part[part].append(place)
+    vectors: list[Any] = [None] * len(places)
+    for part, here in by_part.items():
+        _, read = read_vectors(files, part, [places[place][1] for place in here])
+        for place, vector in zip(here, read, strict=True):
+            vectors[place] = vector
+    return np.stack(vectors)
 
 
 def part_model_version(files: DataFolder, part: str) -> str:

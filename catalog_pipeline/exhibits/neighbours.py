@@ -92,7 +92,9 @@ def _nearest(opened: Points, one: _Asked) -> list[_Found]:
         return []
     others = PointFilter(excluded_products=(one.product_id,))
     found: dict[str, _Found] = {}
-    for hit in opened.search(stored[0].vector, SHOWN * _OVERFETCH, others):
+    hits = opened.search(stored[0].vector, SHOWN * _OVERFETCH, others)
+    # Equal pictures are equally near, and come in any order.
+    for hit in sorted(hits, key=lambda hit: (-round(hit.score, 4), str(hit.point_id))):
         payload = hit.payload
         found.setdefault(
             str(payload["product_id"]),

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from PIL import Image
 from sqlalchemy import Select, and_, select
 
@@ -21,7 +18,7 @@ from catalog_pipeline.catalog.wanted import (
     with_verdicts,
 )
 from catalog_pipeline.drawing.plots import draw_map
-from catalog_pipeline.embeddings.parts import read_vectors
+from catalog_pipeline.embeddings.parts import read_places
 from catalog_pipeline.exhibits.exhibit import Exhibit
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.stores import StoreConfig
@@ -44,7 +41,7 @@ def vector_map(
     shown = [[row.image_sha256, group] for row, group in zip(found, groups, strict=True)]
 
     def draw() -> Image.Image:
-        return draw_map(_read(files, [(row.part, row.row) for row in found]), groups)
+        return draw_map(read_places(files, [(row.part, row.row) for row in found]), groups)
 
     title = f"Vectors of {len(found):,} products by category"
     return Exhibit(title, digest([model_version, shown]), MAP_BYTES, draw)
@@ -79,16 +76,3 @@ def _vectors(store: StoreConfig, model_version: str) -> Select[Any]:
         .order_by(image_attempts.c.image_sha256, products.c.product_id)
         .limit(MOST_VECTORS)
     )
-
-
-def _read(files: DataFolder, places: Sequence[tuple[str, int]]) -> np.typing.NDArray[np.float32]:
-    """The vectors at these parts and rows, in the same order; each part is opened once."""
-    by_part: dict[str, list[int]] = defaultdict(list)
-    for place, (part, _) in enumerate(places):
-        by_part[part].append(place)
-    vectors: list[Any] = [None] * len(places)
-    for part, here in by_part.items():
-        _, read = read_vectors(files, part, [places[place][1] for place in here])
-        for place, vector in zip(here, read, strict=True):
-            vectors[place] = vector
-    return np.stack(vectors)

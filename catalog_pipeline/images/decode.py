@@ -7,6 +7,8 @@ to `measure.py`.
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -25,6 +27,8 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from catalog_pipeline.errors import TransientError
 from catalog_pipeline.images.measure import Measurements, measure
 from catalog_pipeline.images.pictures import picture_format
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS: Final = 8.0
 MAX_WORKERS: Final = 4
@@ -217,6 +221,7 @@ class Decoder:
 
 
 def _corrupt(content: bytes, reason: str) -> Measurements:
+    logger.warning("picture %s is poison: %s", hashlib.sha256(content).hexdigest(), reason)
     return Measurements(len(content), picture_format(content), problem="corrupt", reason=reason)
 
 

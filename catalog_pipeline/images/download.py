@@ -6,6 +6,7 @@ the catalogue, is decided in `sync.py`; which addresses may be dialled, in `netw
 
 from __future__ import annotations
 
+import logging
 import ssl
 import time
 from collections.abc import Callable
@@ -28,6 +29,8 @@ from catalog_pipeline.network.guard import AddressRefusedError, GuardError, Port
 from catalog_pipeline.network.pool import guarded_pool, port_of
 from catalog_pipeline.network.resolver import UnknownHostError
 from catalog_pipeline.stores import StoreConfig
+
+logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
 TOTAL_SECONDS = 30.0
@@ -161,6 +164,7 @@ class Downloader:
         try:
             found = retrying(self._attempt, target, conditions, counter)
         except TryAgainError as error:
+            logger.debug("a picture of %s is given up for now: %s", target.host, error.reason)
             found = Download("failed", error.reason)
         self._hosts.record(target.host, failed=found.outcome == "failed" and counter.attempts > 1)
         return replace(found, requests=counter.requests, retries=max(0, counter.attempts - 1))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -30,7 +31,7 @@ class Workers:
         """
         pending: set[Future[Result]] = set()
         for item in items:
-            pending.add(self.threads.submit(work, item))
+            pending.add(self.threads.submit(copy_context().run, work, item))
             if len(pending) >= 2 * self._number:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:

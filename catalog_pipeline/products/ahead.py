@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, Protocol, Self
 
 from catalog_pipeline.products.answers import Answer
@@ -64,7 +65,8 @@ class Ahead:
         """Ask for those of the pages that are not asked for yet."""
         for number in numbers:
             if number not in self._under_way:
-                future = self._threads.submit(self._ask, number, self._given_up)
+                ask = copy_context().run
+                future = self._threads.submit(ask, self._ask, number, self._given_up)
                 self._under_way[number] = future
 
     def take(self, number: int) -> Answer:

@@ -8,6 +8,7 @@ proves nothing. What the pages say is the business of a source's parser.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from collections.abc import Iterator
@@ -167,6 +168,12 @@ class WalkWriter:
         self.begin = begin
         self.pages = 0
         self.bytes = 0
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal digits of the bodies so far, each with its length."""
+        return self._digest.hexdigest()
 
     def write_begin(self) -> None:
         """Write `begin.json`."""
@@ -178,6 +185,8 @@ class WalkWriter:
         self._folder.write(f"{self._place}/{name}", self._compressor.compress(page.body))
         self.pages += 1
         self.bytes += len(page.body)
+        self._digest.update(len(page.body).to_bytes(8))
+        self._digest.update(page.body)
 
     def finish(self, manifest: WalkManifest) -> None:
         """Write `manifest.json`; the walk has ended."""

@@ -179,7 +179,12 @@ def _explain_redirect(url: str, facts: Facts) -> tuple[Finding, str]:
         target = location.split(API, 1)[0]
         sentence = f"{url} redirects to {target}; use that address as the store's url."
         return Finding.MOVED, sentence
-    if urlsplit(location).hostname in {None, urlsplit(url).hostname}:
+    try:
+        host = urlsplit(location).hostname
+    except ValueError:
+        # A stranger wrote it; no address has such a form.
+        return Finding.MOVED, f"{url} redirects to {location}, which is no web address."
+    if host in {None, urlsplit(url).hostname}:
         return Finding.PLAIN_PERMALINKS, _permalinks_sentence(url)
     return Finding.MOVED, f"{url} redirects to {location}; use the address of the shop itself."
 

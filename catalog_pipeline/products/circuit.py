@@ -9,6 +9,7 @@ open, and half-open once the pause is over, when the next attempt decides.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,8 @@ from catalog_pipeline.products.answers import StoreRefusedError, StoreUnavailabl
 from catalog_pipeline.products.listing import StoreMisbehavedError
 from catalog_pipeline.products.polling import Answer, back_off
 from catalog_pipeline.products.text import storable
+
+logger = logging.getLogger(__name__)
 
 FAILURES_TO_OPEN = 3
 FIRST_PAUSE = timedelta(minutes=15)
@@ -153,6 +156,8 @@ def record_failure(database: Database, store_id: str, asked: Asked, reason: str)
             opened_at=state.opened_at,
         )
         keep_circuit(connection, circuit)
+    if circuit.opened_at is not None:
+        logger.warning("%s", describe(circuit, circuit.failed_at))
     return circuit
 
 
@@ -169,6 +174,7 @@ def record_success(database: Database, store_id: str, asked: Asked) -> None:
         state.settle(lambda: None)
         if state.state == pybreaker.STATE_CLOSED:
             forget_circuit(connection, store_id)
+            logger.info("store %s answers again after %d failures", store_id, before.failures)
 
 
 def resume_store(database: Database, store_id: str, *, who: str, reason: str) -> Circuit | None:

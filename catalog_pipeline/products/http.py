@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -34,7 +35,10 @@ from catalog_pipeline.products.answers import (
 from catalog_pipeline.products.bodies import TooDeepError, parse_json
 from catalog_pipeline.products.network import diagnose, store_transport
 from catalog_pipeline.products.pace import Pace, http_date, retry_after
+from catalog_pipeline.products.redaction import Redactor
 from catalog_pipeline.stores import StoreConfig
+
+logger = logging.getLogger(__name__)
 
 RETRY_WAITS = (1.0, 2.0, 4.0, 8.0)
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -48,7 +52,6 @@ _SLOW_START_SECONDS = 1_800.0
 _SLOWEST_SECONDS = 30.0
 # Stacked or denser codings could unpack a few bytes into gigabytes between two looks at the size.
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
-_REDACTED = "[secret]"
 
 
 @dataclass
@@ -97,7 +100,7 @@ class StoreClient:
         self._transport = transport
         self._client: httpx.Client | None = None
         self._connections = Connections()
-        self._secrets: tuple[str, ...] = ()
+        self._redactor = Redactor(())
         self._began: float | None = None
 
     def __enter__(self) -> Self:
@@ -188,18 +191,25 @@ class StoreClient:
                 raise
         data, too_deep = _read(body)
         if response.status_code == 200 and isinstance(data, expect):
-            return Answer(response.headers, body, data)
+            usable = self._redactor.data(body)
+            if usable is body:
+                return Answer(response.headers, body, data)
+            data, too_deep = _read(usable)
+            if isinstance(data, expect):
+                return Answer(response.headers, usable, data)
         # Before the facts are cut to length, and after their markup is gone.
-        redacted = self._redact_bytes(body)
+        redacted = self._redactor.raw(body)
         if redacted != body:
             data, too_deep = _read(redacted)
         # As bytes: a stranger's header need not be ASCII, and httpx takes no other as text.
         headers = httpx.Headers(
-            [(name, self._redact_bytes(value)) for name, value in response.headers.raw]
+            [(name, self._redactor.raw(value)) for name, value in response.headers.raw]
         )
-        asked = Asked("GET", self._redact(str(response.url)), self.user_agent, datetime.now(UTC))
+        asked = Asked(
+            "GET", self._redactor.text(str(response.url)), self.user_agent, datetime.now(UTC)
+        )
         facts = examine(asked, response.status_code, headers, redacted, data, too_deep=too_deep)
-        raise self._judge(path, response, self._redacted(facts))
+        raise self._judge(path, response, self._redactor.facts(facts))
 
     def _exchange(
         self,
@@ -294,8 +304,10 @@ class StoreClient:
         # Asked for after the last attempt too, where nothing is waited for any more.
         return self._waits[min(state.attempt_number, len(self._waits)) - 1] if self._waits else 0.0
 
-    def _count_retry(self, _state: RetryCallState) -> None:
+    def _count_retry(self, state: RetryCallState) -> None:
         self._count(retries=1)
+        wait = state.next_action.sleep if state.next_action else 0.0
+        logger.debug("tried again in %.1f s: %s", wait, state.outcome and state.outcome.exception())
 
     def _too_large(self, path: str, status: int) -> StoreRefusedError:
         return StoreRefusedError(
@@ -318,7 +330,7 @@ class StoreClient:
             trouble, sentence = diagnose(error)
             if trouble is Trouble.TLS:
                 raise StoreRefusedError(
-                    self._redact(f"{self._where(path)}: {sentence}"), trouble, Facts()
+                    self._redactor.text(f"{self._where(path)}: {sentence}"), trouble, Facts()
                 ) from None
             raise self._unavailable(path, trouble, sentence) from None
         except GuardError as error:
@@ -327,40 +339,15 @@ class StoreClient:
             ) from None
         except httpx.InvalidURL as error:
             raise StoreRefusedError(
-                self._redact(f"{self._where(path)}: {error}"), Trouble.BAD_ADDRESS, Facts()
+                self._redactor.text(f"{self._where(path)}: {error}"), Trouble.BAD_ADDRESS, Facts()
             ) from None
 
     def _unavailable(self, path: str, trouble: Trouble, sentence: str) -> StoreUnavailableError:
-        text = self._redact(f"{self._where(path)}: {sentence}")
+        text = self._redactor.text(f"{self._where(path)}: {sentence}")
         return StoreUnavailableError(text, trouble, Facts())
 
     def _where(self, path: str) -> str:
         return f"store {self._store.id}: {self._store.url}{path}"
-
-    def _redact(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, _REDACTED)
-        return text
-
-    def _redact_bytes(self, text: bytes) -> bytes:
-        for secret in self._secrets:
-            text = text.replace(secret.encode(), _REDACTED.encode())
-        return text
-
-    def _redacted(self, facts: Facts) -> Facts:
-        texts: dict[str, Any] = {
-            name: self._redact(value)
-            for name, value in vars(facts).items()
-            if isinstance(value, str)
-        }
-        if facts.block is not None:
-            texts["block"] = replace(
-                facts.block,
-                answered=self._redact(facts.block.answered),
-                headers=tuple((name, self._redact(value)) for name, value in facts.block.headers),
-                rules=tuple(self._redact(rule) for rule in facts.block.rules),
-            )
-        return replace(facts, **texts)
 
     def _count(self, **more: int) -> None:
         with self._lock:
@@ -377,8 +364,7 @@ class StoreClient:
         key = self._store.consumer_key.read("consumer_key")
         secret = self._store.consumer_secret.read("consumer_secret")
         credentials = base64.b64encode(f"{key}:{secret}".encode()).decode()
-        # The longest first: a short key may be part of another.
-        self._secrets = tuple(sorted({key, secret, credentials}, key=len, reverse=True))
+        self._redactor = Redactor((key, secret, credentials))
         headers = httpx.Headers({"Accept": "application/json"})
         headers.update(self._store.headers)
         headers["User-Agent"] = self.user_agent

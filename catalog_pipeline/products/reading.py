@@ -12,6 +12,7 @@ from typing import Literal
 from sqlalchemy import select
 
 from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.identity import digest
 from catalog_pipeline.catalog.schema import store_states, walks
 from catalog_pipeline.errors import PermanentError
 from catalog_pipeline.products.archive import Archive, walk_kind
@@ -215,9 +216,11 @@ def together(reports: list[WalkReport]) -> WalkReport:
         complete=all(report.complete for report in reports),
         reason="; ".join(report.reason for report in reports if report.reason) or None,
         server_clock=reports[0].server_clock,
+        watermark=reports[0].watermark,
         pages=sum(report.pages for report in reports),
         records=sum(report.records for report in reports),
         bytes=sum(report.bytes for report in reports),
+        digest=digest([report.digest for report in reports]),
         requests=sum(report.requests for report in reports),
         retries=sum(report.retries for report in reports),
         throttles=sum(report.throttles for report in reports),

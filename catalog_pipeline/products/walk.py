@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from catalog_pipeline.products.source import ProductSource, SourceWalk, Verdict,
 from catalog_pipeline.products.text import storable
 from catalog_pipeline.stores import StoreConfig
 
+logger = logging.getLogger(__name__)
+
 Progress = Callable[[int, int], None]
 
 
@@ -21,7 +24,8 @@ class WalkReport:
     """What a walk brought: `products` are different ids, `reason` says why it is not complete.
 
     `readings` says how often the listing was read, `unshown` how many products the store counts
-    and does not show.
+    and does not show. `watermark` is the one that the walk began at, None where it covers all;
+    `digest` is of the pages' bytes.
     """
 
     walk_id: str
@@ -29,6 +33,7 @@ class WalkReport:
     complete: bool
     reason: str | None
     server_clock: str
+    watermark: str | None
     currency: str | None
     announced: int | None
     pages: int
@@ -39,6 +44,7 @@ class WalkReport:
     readings: int
     unshown: int
     bytes: int
+    digest: str
     requests: int
     retries: int
     throttles: int
@@ -88,11 +94,17 @@ def walk_store(
                 if progress is not None:
                     progress(records, walk.start.announced or 0)
     except BaseException as error:
+        logger.warning(
+            "walk %s stopped after %d records: %s", writer.begin.walk_id, records, _reason(error)
+        )
         # The error that stopped the walk matters, not one that a full disk adds to it.
         with suppress(OSError):
             finish(Verdict(complete=False, reason=_reason(error), announced=walk.start.announced))
         raise
-    return _report(finish(walk.verdict()))
+    manifest = finish(walk.verdict())
+    if not manifest.complete:
+        logger.info("walk %s proves nothing: %s", manifest.walk_id, manifest.reason)
+    return _report(manifest, writer.digest)
 
 
 def _spent(before: Mapping[str, int], source: ProductSource) -> dict[str, int]:
@@ -132,13 +144,14 @@ def _manifest(
     )
 
 
-def _report(manifest: WalkManifest) -> WalkReport:
+def _report(manifest: WalkManifest, digest: str) -> WalkReport:
     return WalkReport(
         walk_id=manifest.walk_id,
         kind=manifest.kind,
         complete=manifest.complete,
         reason=manifest.reason,
         server_clock=manifest.server_clock.isoformat(),
+        watermark=manifest.since.isoformat() if manifest.since else None,
         currency=manifest.currency,
         announced=manifest.announced_at_end,
         pages=manifest.pages,
@@ -149,6 +162,7 @@ def _report(manifest: WalkManifest) -> WalkReport:
         readings=manifest.readings,
         unshown=manifest.unshown,
         bytes=manifest.bytes,
+        digest=digest,
         requests=manifest.requests,
         retries=manifest.retries,
         throttles=manifest.throttles,

@@ -119,6 +119,19 @@ def wanted_points(collection: str, scope: Scope, model_version: str) -> Select[A
     )
 
 
+def unloaded_points(collection: str, scope: Scope, model_version: str) -> Select[Any]:
+    """The wanted points that are ready and on record with no picture, or with another one.
+
+    Columns: product_id, slot.
+    """
+    slots = _slots(collection, scope, model_version)
+    return select(slots.c.product_id, slots.c.slot).where(
+        slots.c.ready_sha256.is_not(None),
+        slots.c.reason.is_(None),
+        slots.c.loaded_sha256.is_distinct_from(slots.c.ready_sha256),
+    )
+
+
 def unwanted_points(collection: str, scope: Scope, model_version: str) -> Select[Any]:
     """Recorded points that have a reason to go. Columns: point_id, reason."""
     slots = select(_slots(collection, scope, model_version)).cte("slots")

@@ -140,8 +140,8 @@ def test_the_demo_loads_two_stores_and_a_second_call_does_nothing(
         "nordhavn",
         "rejected: ",
         "161 upserted",
-        "checked purple dress",
-        "Checked Purple Dress",
+        "floral green shirt",
+        "Floral Green Shirt",
         "search.html",
         "make dev",
     ):

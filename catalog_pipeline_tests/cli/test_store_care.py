@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from PIL import Image
+from rich.text import Text
 
 from catalog_pipeline.cli.main import main
 from catalog_pipeline_tests.deployment import Deployment, sample_deployment
@@ -117,6 +120,42 @@ def test_hiding_a_product_takes_its_point_and_withdrawing_brings_it_back(
 )
 def test_a_wrong_call_is_refused(ask: Ask, arguments: list[str], said: str) -> None:
     assert said in ask(*arguments, code=2)
+
+
+def test_other_thresholds_are_seen_before_they_are_set(
+    ask: Ask, deployment: Deployment, synced: dict[str, Any], tmp_path: Path
+) -> None:
+    sheet = tmp_path / "changes.png"
+    arguments = ("gate", "preview", "--store", "atelier", "--set", "min_side=10000")
+    found = ask(*arguments, "--sheet", str(sheet))
+    (atelier,) = found["stores"]
+    assert atelier["thresholds"] == {"min_side": [200, 10_000]}
+    assert atelier["accepted_now"] > 10
+    assert atelier["accepted_then"] == 0
+    assert sum(atelier["to_rejected"].values()) == len(atelier["changes"])
+    with Image.open(found["sheet"]) as drawn:
+        rows = -(-len(atelier["changes"]) // 7)
+        assert drawn.size == (7 * 120 + 8, rows * 148 + 30)
+    assert ask("gate", "preview", "--set", "min_side=200")["sheet"] is None
+    assert points_of(ask, "atelier") == synced["qdrant_points"]["points"]
+
+
+def test_a_terminal_is_told_where_the_pictures_are(
+    deployment: Deployment, synced: dict[str, Any]
+) -> None:
+    assert synced
+    arguments = ["gate", "preview", "--store", "atelier", "--set", "min_side=10000"]
+    environ = {**deployment.environ, "FORCE_COLOR": "1", "COLUMNS": "80", "TERM": "xterm"}
+    result = CliRunner().invoke(main, arguments, env=environ)
+    assert result.exit_code == 0, result.output
+    plain = Text.from_ansi(result.stdout).plain
+    assert max(map(len, plain.splitlines())) <= 80
+    assert "accepted → rejected" in plain
+    assert "quality: {min_side: 10000}" in plain
+    (named,) = (line for line in plain.splitlines() if line.startswith("The pictures: "))
+    path = Path(named.removeprefix("The pictures: "))
+    assert path.stat().st_size > 1_000
+    path.unlink()
 
 
 def test_one_product_is_redone_through_all_stages(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from dagster import DagsterInstance
+from rich.text import Text
 
 from catalog_pipeline.defs.runs import EXECUTED_BY
 from catalog_pipeline.demo.stores_file import SECRET_VARIABLE
@@ -89,6 +90,11 @@ def test_status_tells_what_was_synced(deployment: Deployment, synced: Mapping[st
     assert nordhavn["last_walk"] is None
     text = call(deployment, "status").stdout
     assert "nordhavn: never synced; run: catalog sync nordhavn" in text
+    assert nordhavn["concerns"][0]["command"] == "catalog sync nordhavn"
+    shown = call(deployment, "status", FORCE_COLOR="1", COLUMNS="80", TERM="xterm").stdout
+    plain = Text.from_ansi(shown).plain
+    assert max(map(len, plain.splitlines())) <= 80
+    assert "→ catalog sync nordhavn" in plain
 
 
 def test_search_by_a_product_and_by_its_picture(
@@ -116,6 +122,26 @@ def test_search_by_a_product_and_by_its_picture(
     assert table.stdout.startswith("score")
 
 
+def test_search_by_words_fills_a_table_and_a_page(
+    deployment: Deployment, synced: Mapping[str, Any]
+) -> None:
+    assert synced["succeeded"]
+    asked = ("search", "--text", "a dress", "--category", "Dresses", "--in-stock")
+    done = call(deployment, *asked, "--json", "--html", "found.html")
+    hits = answer(done)["hits"]
+    assert "Wrote found.html" in done.stderr
+    assert hits
+    assert all(hit["payload"]["in_stock"] for hit in hits)
+    assert all("Dresses" in hit["payload"]["categories"] for hit in hits)
+    page = (deployment.folder / "found.html").read_text("utf-8")
+    assert "<bdi>a dress</bdi>" in page
+    assert page.count("<article") == page.count('<img src="data:image/webp') == len(hits)
+    table = call(deployment, *asked).stdout
+    assert [line.split()[0] for line in table.splitlines()[1:]] == [
+        f"{hit['score']:.3f}" for hit in hits
+    ]
+
+
 def test_the_stores_answer_their_check(deployment: Deployment) -> None:
     done = call(deployment, "stores", "check")
     assert done.returncode == 0, done.stdout
@@ -137,16 +163,53 @@ def test_a_wrong_secret_fails_the_sync_with_what_the_store_said(deployment: Depl
 
 
 def test_a_sample_reads_no_more_than_it_was_asked_to(tmp_path: Path) -> None:
-    with sample_deployment(tmp_path, products_per_store=60, picture_size=128) as opened:
+    with sample_deployment(tmp_path, products_per_store=60, picture_size=256) as opened:
         found = answer(call(opened, "sync", "nordhavn", "--sample", "10", "--json"))
         walk = found["stages"]["raw_products"]
         assert walk["products"] == 10
         assert walk["complete"] is False
         assert found["stages"]["products"]["seen"] == 10
+        assert_tells_of_the_sample(found)
         # Nothing is missing afterwards: the next sync reads the whole store.
         whole = answer(call(opened, "sync", "nordhavn", "--full", "--json"))
         assert whole["stages"]["raw_products"]["complete"] is True
         assert whole["stages"]["products"]["new"] > 10
+        assert (
+            found["sample"]["full_sync"]["products"] == whole["stages"]["raw_products"]["products"]
+        )
+        # Of a store that is there already, a sample takes nothing away.
+        again = call(opened, "sync", "nordhavn", "--sample", "10")
+        assert again.returncode == 0, again.stderr
+        told = dict(
+            line.split(maxsplit=1) for line in again.stdout.splitlines() if line[:1].strip()
+        )
+        assert told["sample"].startswith("10 of ")
+        assert told["removed"].startswith("nothing")
+        assert told["next"] == "catalog sync nordhavn"
+        points = answer(call(opened, "status", "--json"))["stores"][1]["points"]
+        assert points == whole["stages"]["qdrant_points"]["points"]
+
+
+def assert_tells_of_the_sample(found: Mapping[str, Any]) -> None:
+    sample, stages = found["sample"], found["stages"]
+    assert sample["products"] == 10
+    assert sample["announced"] == stages["raw_products"]["announced"]
+    assert sample["currency"] == stages["raw_products"]["currency"]
+    assert sample["accepted"] == stages["product_images"]["accepted"] > 0
+    assert sum(sample["rejected"].values()) == sum(
+        row["count"] for row in stages["product_images"].get("rejected", [])
+    )
+    assert sample["removed_products"] == sample["removed_points"] == {}
+    for one in sample["neighbours"]:
+        assert 0 < len(one["nearest"]) <= 3
+        scores = [score for _, score in one["nearest"]]
+        assert scores == sorted(scores, reverse=True)
+    assert sample["neighbours"]
+    full = sample["full_sync"]
+    # Of ten products each has a picture at most; nearly all of them pass.
+    assert sample["accepted"] < full["vectors"] <= full["pictures"] <= full["products"]
+    assert full["seconds"] > 0
+    assert full["bytes"] > full["pictures"] * 1_000
 
 
 @pytest.mark.timeout(180)

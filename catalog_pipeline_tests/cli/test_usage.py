@@ -72,6 +72,15 @@ def refusal(result: Result) -> str:
         ),
         (["search", "--product", "atelier:1", "--currency", "euro"], "ISO 4217"),
         (["demo", "--port", "0"], "--port"),
+        (["demo", "--ui", "--json"], "--json"),
+        (["gate", "preview", "--set", "min_side"], "not NAME=VALUE"),
+        (["gate", "preview", "--set", "min_sise=3"], "did you mean min_side"),
+        (["gate", "preview", "--set", "min_sise=3"], "min_side        200"),
+        (["gate", "preview", "--set", "min_side=small"], "must be a whole number"),
+        (["gate", "preview", "--set", "max_bytes=1"], "max_bytes       20000000"),
+        (["gate", "preview", "--store", "ateiler"], "did you mean atelier"),
+        (["gate", "preview", "--sheet", "sheet.jpg"], ".webp or .png"),
+        (["completion", "tcsh"], "tcsh"),
         (["frobnicate"], "frobnicate"),
     ],
 )
@@ -141,10 +150,3 @@ def test_status_of_stores_never_synced(call: Call) -> None:
     found = call("status", "--json", CATALOG_MODEL="local-dir:absent")
     (store,) = json.loads(found.stdout)["stores"]
     assert store["products"] == 0
-
-
-@pytest.mark.parametrize("command", [[], ["sync"], ["search"], ["stores", "check"], ["demo"]])
-def test_every_command_explains_itself(call: Call, command: list[str]) -> None:
-    result = call(*command, "--help")
-    assert result.exit_code == 0
-    assert "Usage: " in result.output

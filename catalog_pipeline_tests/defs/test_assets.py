@@ -5,73 +5,130 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import dagster as dg
 import pytest
 
 from catalog_pipeline.definitions import build_defs, defs
+from catalog_pipeline.defs.external import SOURCES
+from catalog_pipeline.defs.partitions import stores_partitions
 from catalog_pipeline.defs.stage import RECONNECT
+from catalog_pipeline.products.models import WooProduct
+from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline_tests.deployment import STAGES
 
-GROUPS = {
-    "raw_products": "products",
-    "products": "products",
-    "product_images": "images",
-    "image_embeddings": "embeddings",
-    "qdrant_points": "vectors",
-}
 GRAPH = defs.resolve_asset_graph()
-SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+SPECS = {spec.key: spec for spec in defs.resolve_all_asset_specs()}
+# What a person is told of every asset, whoever makes it.
+ASSETS = [pytest.param(spec, id=key.to_user_string()) for key, spec in SPECS.items()]
+MADE_HERE = [
+    pytest.param(spec, id=key.to_user_string())
+    for key, spec in SPECS.items()
+    if GRAPH.get(key).is_executable
+]
+TYPES = {
+    *("boolean", "bytes", "decimal", "integer", "json", "string", "timestamp", "uuid", "vector"),
+}
 
 
-def test_there_are_five_assets_in_one_line() -> None:
-    assert list(GRAPH.toposorted_asset_keys) == [dg.AssetKey(stage) for stage in STAGES]
+def columns_of(spec: dg.AssetSpec) -> dict[str, dg.TableColumn]:
+    schema = spec.metadata["dagster/column_schema"]
+    assert isinstance(schema, dg.TableSchema)
+    found = {column.name: column for column in schema.columns}
+    assert len(found) == len(schema.columns) > 0
+    return found
+
+
+def test_the_lineage_runs_from_the_stores_over_five_stages_to_the_alias() -> None:
+    line = ["woocommerce_stores", *STAGES, "search_alias"]
+    keys = [key.to_user_string() for key in GRAPH.toposorted_asset_keys]
+    assert [key for key in keys if key in line] == line
     upstream = {
-        stage: {key.to_user_string() for key in GRAPH.get(dg.AssetKey(stage)).parent_keys}
-        for stage in STAGES
+        name: {key.to_user_string() for key in GRAPH.get(dg.AssetKey(name)).parent_keys}
+        for name in line
     }
-    expected = {stage: {before} if before else set() for before, stage in _pairs()}
+    expected = {
+        name: {before} if before else set() for before, name in zip(["", *line], line, strict=False)
+    }
     # Payloads come from the rows: a run that leaves pictures and vectors out waits for them too.
     expected["qdrant_points"] |= {"products"}
     assert upstream == expected
 
 
-def _pairs() -> list[tuple[str, str]]:
-    return list(zip(["", *STAGES], STAGES, strict=False))
+def test_every_kind_of_source_has_its_stores_at_the_top() -> None:
+    kinds = get_args(StoreConfig.model_fields["source"].annotation)
+
+    assert set(SOURCES) == set(kinds)
+    for spec in SOURCES.values():
+        assert not GRAPH.get(spec.key).parent_keys
+        assert not GRAPH.get(spec.key).is_executable
+        assert GRAPH.get(spec.key).child_keys == {dg.AssetKey("raw_products")}
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_asset_says_what_a_person_wants_to_know(stage: str) -> None:
-    spec = SPECS[stage]
-    holds, *how, failing = (spec.description or "").split("\n\n")
+@pytest.mark.parametrize("spec", ASSETS)
+def test_every_asset_says_what_a_person_wants_to_know(spec: dg.AssetSpec) -> None:
+    holds, *how, failing = (spec.description or "").strip().split("\n\n")
 
     assert holds.endswith(".")
+    assert how
     assert "".join(how).endswith(".")
     assert failing.startswith("**When it fails**: ")
+    assert failing.endswith(".")
     assert spec.owners == ["team:catalogue"]
-    assert spec.group_name == GROUPS[stage]
+    assert spec.group_name
+    assert spec.group_name != "default"
     assert 1 <= len(spec.kinds) <= 3
-    assert spec.tags["stage"] in {"extract", "transform", "quality", "embed", "load"}
-    assert spec.code_version
-    assert isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition)
-    assert spec.partitions_def.name == "stores"
+    assert spec.tags["stage"]
     assert {"dagster/table_name", "dagster/uri"} & spec.metadata.keys()
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_column_has_a_type_and_a_description(stage: str) -> None:
-    schema = SPECS[stage].metadata["dagster/column_schema"]
+@pytest.mark.parametrize("spec", ASSETS)
+def test_every_asset_but_those_over_all_stores_is_partitioned_by_store(spec: dg.AssetSpec) -> None:
+    if spec.partitions_def is None:
+        # Only what all stores come together in has none.
+        assert GRAPH.get(spec.key).parent_keys
+        assert not any(GRAPH.get(key).is_partitioned for key in GRAPH.get(spec.key).child_keys)
+    else:
+        assert spec.partitions_def == stores_partitions
 
-    assert isinstance(schema, dg.TableSchema)
-    names = [column.name for column in schema.columns]
-    assert names
-    assert len(set(names)) == len(names)
-    for column in schema.columns:
-        assert column.description, column.name
-        assert column.description.endswith("."), column.name
-        assert column.type in {
-            *("boolean", "bytes", "decimal", "integer", "json", "string", "timestamp", "uuid")
-        }, column.name
+
+@pytest.mark.parametrize("spec", MADE_HERE)
+def test_every_asset_made_here_has_a_code_version(spec: dg.AssetSpec) -> None:
+    assert spec.code_version
+
+
+@pytest.mark.parametrize("spec", ASSETS)
+def test_every_column_has_a_type_and_a_description(spec: dg.AssetSpec) -> None:
+    for name, column in columns_of(spec).items():
+        assert column.description, name
+        assert column.description.endswith("."), name
+        assert column.type in TYPES, name
+
+
+@pytest.mark.parametrize("spec", ASSETS)
+def test_every_column_that_comes_from_columns_says_from_which(spec: dg.AssetSpec) -> None:
+    above = {spec.key for spec in SPECS.values()} & GRAPH.get(spec.key).parent_keys
+    if not above:
+        assert "dagster/column_lineage" not in spec.metadata
+        return
+    lineage = spec.metadata["dagster/column_lineage"]
+    assert isinstance(lineage, dg.TableColumnLineage)
+    assert lineage.deps_by_column
+    assert lineage.deps_by_column.keys() <= columns_of(spec).keys()
+    for column, sources in lineage.deps_by_column.items():
+        assert sources, column
+        for source in sources:
+            assert source.asset_key in above, column
+            assert source.column_name in columns_of(SPECS[source.asset_key]), column
+
+
+def test_the_source_columns_are_the_fields_that_are_read_of_a_product() -> None:
+    read = WooProduct.model_fields.keys()
+
+    assert columns_of(SPECS[dg.AssetKey("woocommerce_stores")]).keys() == {*read, "currency"}
+    archived = columns_of(SPECS[dg.AssetKey("raw_products")])
+    assert {f"body.{name}" for name in read} <= archived.keys()
 
 
 def test_assets_are_retried_for_a_lost_connection_and_no_more_than_twice() -> None:
@@ -87,11 +144,17 @@ def test_only_embedding_takes_the_gpu() -> None:
     assert pools == {**dict.fromkeys(STAGES), "image_embeddings": "gpu"}
 
 
-@pytest.mark.parametrize("name", ["sync_store", "__ASSET_JOB"])
-def test_every_job_covers_all_stages_in_one_process(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "covered"),
+    [
+        ("sync_store", {dg.AssetKey(stage) for stage in STAGES}),
+        ("__ASSET_JOB", {key for key in SPECS if GRAPH.get(key).is_executable}),
+    ],
+)
+def test_every_job_covers_its_assets_in_one_process(name: str, covered: set[dg.AssetKey]) -> None:
     job = defs.resolve_job_def(name)
 
-    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(STAGES)
+    assert job.asset_layer.executable_asset_keys == covered
     assert job.executor_def is dg.in_process_executor
     assert isinstance(job.partitions_def, dg.DynamicPartitionsDefinition)
 

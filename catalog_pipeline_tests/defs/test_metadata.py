@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog_pipeline.defs.metadata import MOST_ROWS, metadata_value, report_metadata
+from catalog_pipeline.defs.metadata import MOST_ROWS, metadata_value, report_metadata, with_examples
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -50,7 +50,7 @@ def test_every_value_is_shown_as_what_it_is() -> None:
 def test_what_matters_stands_first_and_the_rest_keeps_its_order() -> None:
     found = report_metadata(Report(), first=["seconds", "reason", "complete"])
 
-    assert list(found) == ["seconds", "complete", "walk_id", "pages", "clock"]
+    assert list(found) == ["seconds", "complete", "walk_id", "pages", "clock", "rejected"]
 
 
 def test_an_absent_moment_is_no_error() -> None:
@@ -76,15 +76,21 @@ def test_counts_come_largest_first_and_add_up_however_many_there_are(
         assert shown[-1]["reason"] == f"{len(counts) - MOST_ROWS + 1} other reasons"
 
 
-def test_examples_keep_their_order() -> None:
-    shown = rows(metadata_value({"name: is not text": "1441, 9", "id: is missing": "page#3"}))
+def test_counts_stand_beside_their_examples() -> None:
+    shown = with_examples(
+        {"id: is missing": 1, "name: is not text": 2}, {"name: is not text": "1441, 9"}
+    )
 
-    assert shown == [
-        {"reason": "name: is not text", "examples": "1441, 9"},
-        {"reason": "id: is missing", "examples": "page#3"},
+    assert rows(shown) == [
+        {"reason": "name: is not text", "count": 2, "examples": "1441, 9"},
+        {"reason": "id: is missing", "count": 1, "examples": ""},
     ]
 
 
-@pytest.mark.parametrize("empty", [None, "", {}])
-def test_what_is_empty_is_left_out(empty: object) -> None:
-    assert metadata_value(empty) is None
+def test_nothing_counted_is_a_zero_that_can_be_seen() -> None:
+    assert metadata_value({}) == with_examples({}, {}) == dg.MetadataValue.int(0)
+
+
+@pytest.mark.parametrize("absent", [None, ""])
+def test_what_is_absent_is_left_out(absent: object) -> None:
+    assert metadata_value(absent) is None

@@ -72,11 +72,17 @@ def test_every_picture_is_a_small_webp(first: dg.ExecuteInProcessResult) -> None
 def test_a_picture_that_shows_nothing_new_is_not_stored_again(
     instance: dg.DagsterInstance, first: dg.ExecuteInProcessResult
 ) -> None:
+    before = sync(instance)
+    drawn_in = {
+        name: value
+        if isinstance(value, dg.DagsterRunMetadataValue)
+        else dg.MetadataValue.dagster_run(before.run_id)
+        for name, value in shown(before).items()
+    }
+
     # However often nothing changes, the link leads to the run that drew the picture.
     for _ in range(2):
-        assert shown(sync(instance)) == {
-            name: dg.MetadataValue.dagster_run(first.run_id) for name in NAMES
-        }
+        assert shown(sync(instance)) == drawn_in
 
 
 def test_a_changed_name_draws_the_neighbours_again_and_nothing_else(
@@ -85,6 +91,7 @@ def test_a_changed_name_draws_the_neighbours_again_and_nothing_else(
     deployment: Deployment,
     catalogue: Database,
 ) -> None:
+    sync(instance)
     with catalogue.write() as connection:
         connection.execute(
             update(products).where(products.c.store_id == STORE).values(title="Renamed")
@@ -94,6 +101,21 @@ def test_a_changed_name_draws_the_neighbours_again_and_nothing_else(
 
     drawn = [name for name, value in again.items() if isinstance(value, dg.MarkdownMetadataValue)]
     assert drawn == ["neighbours"]
+
+
+def test_neighbours_are_not_looked_for_while_a_store_loads_nothing(
+    instance: dg.DagsterInstance,
+    first: dg.ExecuteInProcessResult,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sync(instance)
+    looked: list[object] = []
+    monkeypatch.setattr("catalog_pipeline.defs.vectors.neighbour_sheet", looked.append)
+
+    after = shown(sync(instance))
+
+    assert isinstance(after["neighbours"], dg.DagsterRunMetadataValue)
+    assert not looked
 
 
 def test_a_picture_that_cannot_be_drawn_costs_no_run(

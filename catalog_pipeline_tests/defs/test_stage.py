@@ -1,5 +1,8 @@
 """What an asset does when its stage fails: which failures are tried again, and what is said."""
 
+import json
+import logging
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import Mock
@@ -188,6 +191,38 @@ def test_another_writer_is_named_and_nothing_is_done(
     message = said(result) or ""
     assert message.startswith("store atelier is being written by run the-other-run (process ")
     assert message.endswith("wait for that run to end, or end it")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_stage_says_when_it_began_and_ended_beside_dagsters_own_events(
+    run: Callable[[Work], dg.ExecuteInProcessResult],
+    instance: dg.DagsterInstance,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fails: bool,
+) -> None:
+    monkeypatch.setenv("CATALOG_LOG_FORMAT", "json")
+
+    def work(_context: dg.AssetExecutionContext) -> None:
+        logging.getLogger("catalog_pipeline.products.walk").warning("in between")
+        if fails:
+            raise PermanentError("store atelier: the key\nis wrong")
+
+    result = run(work)
+
+    lines = [json.loads(one) for one in capfd.readouterr().err.splitlines() if one[:1] == "{"]
+    end = "the stage failed after 0.0 s: store atelier: the key\nis wrong"
+    assert [re.sub(r"[0-9.]+ s", "0.0 s", line["message"]) for line in lines] == [
+        "the stage began",
+        "in between",
+        end if fails else "the stage ended after 0.0 s",
+    ]
+    assert {(line["run_id"], line["store_id"], line["stage"]) for line in lines} == {
+        (result.run_id, STORE, "worked")
+    }
+    assert [entry.user_message for entry in instance.all_logs(result.run_id)].count(
+        "the stage began"
+    ) == 0
 
 
 def logged(context: Mock) -> list[str]:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageColor
 
 from catalog_pipeline.drawing.encoding import data_uri, webp
-from catalog_pipeline.drawing.plots import Histogram, draw_histograms, draw_map
+from catalog_pipeline.drawing.plots import (
+    OTHER,
+    PALETTE,
+    Histogram,
+    Line,
+    LinePlot,
+    draw_histograms,
+    draw_lines,
+    draw_map,
+)
 from catalog_pipeline.drawing.sheet import Section, Tile, draw_sheet
 
 RED, WHITE = (220, 20, 20), (255, 255, 255)
@@ -109,3 +119,39 @@ def test_a_map_of_few_or_equal_vectors_is_drawn(count: int) -> None:
 
     assert draw_map(vectors, HOSTILE[:count]).width > 100
     assert draw_map(vectors, HOSTILE[-count - 1 : -1]).width > 100
+
+
+def test_lines_have_one_colour_in_all_plots_and_gaps_where_nothing_is_known() -> None:
+    moments = [datetime(2026, 3, day, tzinfo=UTC) for day in (1, 2, 3, 4)]
+    values: list[float | None] = [0.2, None, None, 0.8]
+    plain = Line("atelier", moments, [0.5] * 4)
+    gap = Line("$\\frac{1}", moments, values)
+
+    both = draw_lines([LinePlot("Points", [plain]), LinePlot("Share", [gap], is_share=True)])
+    joined = draw_lines(
+        [
+            LinePlot("Points", [plain]),
+            LinePlot("Share", [Line(gap.name, moments, [0.2, 0.4, 0.6, 0.8])], is_share=True),
+        ]
+    )
+
+    def ink(drawing: Image.Image, colour: str) -> int:
+        wanted = np.array(ImageColor.getrgb(colour))
+        return int((np.abs(np.asarray(drawing).astype(int) - wanted).max(axis=2) < 8).sum())
+
+    assert ink(both, PALETTE[0]) == ink(joined, PALETTE[0]) > 200
+    assert 0 < ink(both, PALETTE[1]) < ink(joined, PALETTE[1]) - 100
+
+
+def test_lines_beyond_the_palette_are_faint() -> None:
+    moments = [datetime(2026, 3, day, tzinfo=UTC) for day in (1, 2)]
+    lines = [Line(f"store-{number}", moments, [number, number]) for number in range(9)]
+
+    few = draw_lines([LinePlot("Points", lines[:7])])
+    many = draw_lines([LinePlot("Points", lines)])
+
+    def faint(drawing: Image.Image) -> int:
+        wanted = np.array(ImageColor.getrgb(OTHER))
+        return int((np.asarray(drawing) == wanted).all(axis=2).sum())
+
+    assert faint(few) < faint(many)

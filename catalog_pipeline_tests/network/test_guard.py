@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import time
+from typing import Any
 
 import httpcore
 import pytest
@@ -155,3 +156,77 @@ def test_only_the_allowed_ports_are_dialled(
 def test_socket_files_are_never_dialled() -> None:
     with pytest.raises(GuardError):
         GuardedBackend({80}, allow_private=True).connect_unix_socket("/run/docker.sock")
+
+
+@pytest.fixture
+def dialled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What httpcore's own backend is asked for; nobody ever answers."""
+    asked: list[tuple[Any, ...]] = []
+
+    def connect_tcp(_backend: httpcore.SyncBackend, *given: Any) -> httpcore.NetworkStream:
+        asked.append(given)
+        raise httpcore.ConnectError("nobody is there")
+
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect_tcp)
+    return asked
+
+
+def test_what_httpcore_asks_for_is_passed_on_with_every_address(
+    internet: Internet, dialled: list[tuple[Any, ...]]
+) -> None:
+    internet.names["shop.example"] = [["1.1.1.1", "1.0.0.1"]]
+    option = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with pytest.raises(httpcore.ConnectError, match="nobody is there"):
+        GuardedBackend({80}).connect_tcp(
+            "shop.example", 80, None, local_address="192.0.2.7", socket_options=iter([option])
+        )
+    assert dialled == [
+        ("1.1.1.1", 80, None, "192.0.2.7", [option]),
+        ("1.0.0.1", 80, None, "192.0.2.7", [option]),
+    ]
+
+
+def test_the_look_up_has_the_port_and_the_time_of_the_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ports: list[int] = []
+
+    def getaddrinfo(_host: bytes, port: int, *_: object, **__: object) -> list[Any]:
+        ports.append(port)
+        time.sleep(0.5)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    began = time.monotonic()
+    with pytest.raises(httpcore.ConnectTimeout, match=r"shop\.example took too long to resolve"):
+        GuardedBackend({8443}).connect_tcp("shop.example", 8443, timeout=0.05)
+    assert time.monotonic() - began < 0.45
+    assert ports == [8443]
+
+
+def test_nothing_is_dialled_once_the_look_up_took_all_the_time(
+    monkeypatch: pytest.MonkeyPatch, dialled: list[tuple[Any, ...]]
+) -> None:
+    def resolve(*_: object) -> list[str]:
+        time.sleep(0.02)
+        return ["1.1.1.1"]
+
+    monkeypatch.setattr("catalog_pipeline.network.guard.resolve", resolve)
+    with pytest.raises(httpcore.ConnectTimeout, match=r"shop\.example took too long to resolve"):
+        GuardedBackend({80}).connect_tcp("shop.example", 80, timeout=0.01)
+    assert dialled == []
+
+
+def test_refusals_say_what_is_refused(internet: Internet) -> None:
+    internet.names["shop.example"] = [["10.0.0.5"]]
+    guard = GuardedBackend({80})
+    with pytest.raises(PortRefusedError, match=r"^port 81 is not allowed for shop\.example$"):
+        guard.connect_tcp("shop.example", 81)
+    with pytest.raises(AddressRefusedError, match=r"^socket files are never dialled$"):
+        guard.connect_unix_socket("/run/docker.sock")
+    with pytest.raises(AddressRefusedError) as refusal:
+        guard.connect_tcp("shop.example", 80)
+    assert str(refusal.value) == (
+        "shop.example leads to 10.0.0.5, an address inside a private network, which only a store "
+        "with allow_private_addresses: true may lead to"
+    )

@@ -2,7 +2,11 @@
 
 from alembic import context
 
+from catalog_pipeline.catalog import operations_schema
 from catalog_pipeline.catalog.schema import metadata
+
+# `metadata` knows a table once the module that describes it is imported.
+assert operations_schema.syncs.metadata is metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

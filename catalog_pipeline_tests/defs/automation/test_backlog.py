@@ -18,7 +18,7 @@ from catalog_pipeline.catalog.schema import embeddings, image_attempts, points, 
 from catalog_pipeline.definitions import build_defs
 from catalog_pipeline.defs.run_records import settle
 from catalog_pipeline.defs.sensors import keep_stores, poll_stores
-from catalog_pipeline.demo.model import build_demo_model
+from catalog_pipeline.demo.model import DEMO_MODEL
 from catalog_pipeline_tests.defs.automation.shops import Shops
 
 QUARTER = timedelta(minutes=15)
@@ -149,7 +149,7 @@ def test_prices_arrive_first_and_then_every_picture(
     stored: Shops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bounded runs: whatever the sensor asks for is run, until it asks for nothing more."""
-    monkeypatch.setenv("CATALOG_MODEL", f"local-dir:{build_demo_model(stored.folder / 'models')}")
+    monkeypatch.setenv("CATALOG_MODEL", DEMO_MODEL)
     monkeypatch.setattr(backlog, "MANY", 3)
     stored.leave_only("atelier", max_images_per_run=6, quality={"min_side": 32})
     run(stored, "sync_store", {"catalog/kind": "first"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
@@ -35,17 +36,20 @@ def test_the_last_sync_is_shown_as_dagster_knows_it(
     monkeypatch.setenv("DEMO_CONSUMER_KEY", "ck_wrong")
     shops.run("atelier")
     text = CliRunner().invoke(status, [], catch_exceptions=False).stdout
-    assert "failure, hand, " in text
-    assert "atelier: its last sync: raw_products: store atelier" in text
+    assert "failed just now" in text
+    assert "atelier: its last sync failed: raw_products: store atelier" in text
+    assert "; run: catalog sync atelier" in text
 
 
 def test_a_run_whose_command_line_was_killed_is_no_longer_going_on(shops: Shops) -> None:
+    run_id = str(uuid4())
     create_run_for_test(
         shops.instance,
+        run_id=run_id,
         status=DagsterRunStatus.STARTED,
         tags={
             "dagster/partition": "atelier",
-            "catalog/executed_by": f"{socket.gethostname()}|1|0.00",
+            "catalog/executed_by": f"{socket.gethostname()}|1|0.00|{run_id}",
         },
     )
     shown = CliRunner().invoke(status, ["--json"], catch_exceptions=False)

@@ -1,0 +1,262 @@
+"""How a store stands, and what about it needs a person: the question that `catalog status` answers.
+
+Told from records alone; no store and no index is asked, and nothing is changed. A store that needs
+nobody has no concerns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import Connection, func, select
+
+from catalog_pipeline.catalog.circuits import Circuit, read_circuit
+from catalog_pipeline.catalog.queries import StoreSummary, summarise_store
+from catalog_pipeline.catalog.removal_approvals import Stage, count_waiting, has_open_approval
+from catalog_pipeline.catalog.schema import quarantine, walks
+from catalog_pipeline.catalog.syncs import Sync, failures_in_a_row, last_syncs
+from catalog_pipeline.catalog.wanted import Scope
+from catalog_pipeline.embeddings.owed import count_owed
+from catalog_pipeline.images.owed import Ask, count_fetches
+from catalog_pipeline.products.circuit import asked_again_at, state_of
+from catalog_pipeline.stores import StoreConfig
+from catalog_pipeline.vectors.guard import recorded_removals
+
+# Every store is seen whole each night, and a night takes its time.
+STALE_AFTER = timedelta(hours=36)
+
+
+class Kind(StrEnum):
+    """What can be the matter with a store, most pressing first."""
+
+    CIRCUIT = "circuit open"
+    FAILED = "sync failed"
+    REMOVALS = "removals wait"
+    QUARANTINE = "quarantine"
+    STALE = "stale"
+    INCOMPLETE = "walk incomplete"
+    OWED = "owed work"
+    NEVER = "never synced"
+
+
+@dataclass(frozen=True)
+class Concern:
+    """One thing that needs a person: what it is, and the command to begin with."""
+
+    kind: Kind
+    text: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """Records in quarantine by their commonest reason, with one product that has it."""
+
+    records: int
+    reason: str
+    example: str
+
+
+@dataclass(frozen=True)
+class StoreStanding:
+    """A store as the records have it.
+
+    Attributes:
+        summary: what the database holds.
+        last_sync: its newest run, also one that goes on.
+        failures: how many of its last runs failed in a row.
+        circuit: None for a store that answers.
+        circuit_state: closed, open or half-open.
+        asked_again_at: when the pause of an open circuit ends.
+        owed_pictures: pictures to be fetched or embedded now.
+        removals: removals that wait for an approval which nobody gave yet, by products or points.
+        quarantine: its commonest reason; None while nothing is refused.
+        last_complete_walk: when the rows of the newest complete walk were committed.
+        active: whether stores.yaml lets it be read at all.
+        paused_until: the end of a pause that goes on.
+        concerns: what needs a person, most pressing first.
+    """
+
+    summary: StoreSummary
+    last_sync: Sync | None
+    failures: int
+    circuit: Circuit | None
+    circuit_state: str
+    asked_again_at: datetime | None
+    owed_pictures: int
+    removals: dict[Stage, int]
+    quarantine: Refusals | None
+    last_complete_walk: datetime | None
+    active: bool
+    paused_until: datetime | None
+    concerns: list[Concern] = field(default_factory=list)
+
+
+def look_at(
+    connection: Connection,
+    store: StoreConfig,
+    *,
+    model_version: str | None,
+    collection: str | None,
+    now: datetime,
+) -> StoreStanding:
+    """Read how a store stands.
+
+    Args:
+        connection: any connection.
+        store: as stores.yaml has it.
+        model_version: whose vectors count; None where it is not known, and none are counted.
+        collection: whose points count; None like the model.
+        now: the clock.
+    """
+    scope = Scope.of(store)
+    circuit = read_circuit(connection, store.id)
+    last = last_syncs(connection, store.id)
+    owed = count_fetches(connection, Ask(store, scope, now))
+    removals: dict[Stage, int] = {"products": count_waiting(connection, store.id)}
+    if model_version is not None and collection is not None:
+        owed += count_owed(connection, scope, model_version)
+        removals["points"] = recorded_removals(connection, store, collection, model_version).waiting
+    pause = store.paused
+    found = StoreStanding(
+        summary=summarise_store(connection, scope, model_version, collection),
+        last_sync=last[0] if last else None,
+        failures=failures_in_a_row(connection, store.id)[0],
+        circuit=circuit,
+        circuit_state=state_of(circuit, now),
+        asked_again_at=None if circuit is None else asked_again_at(circuit),
+        owed_pictures=owed,
+        removals={
+            stage: count
+            for stage, count in removals.items()
+            if count and not has_open_approval(connection, store.id, stage)
+        },
+        quarantine=_refusals(connection, store.id),
+        last_complete_walk=_last_complete_walk(connection, store.id),
+        active=store.active,
+        paused_until=pause.until if pause is not None and now < pause.until else None,
+    )
+    found.concerns.extend(_concerns(found, now))
+    return found
+
+
+def _concerns(found: StoreStanding, now: datetime) -> list[Concern]:
+    store = found.summary.store_id
+    if not found.active:
+        return []
+    told = [
+        _circuit(found),
+        _failure(found),
+        *(
+            Concern(
+                Kind.REMOVALS,
+                f"{count:,} removals of {stage} wait for an approval",
+                f"catalog removals {store}",
+            )
+            for stage, count in found.removals.items()
+        ),
+        _quarantine(found),
+        _walk(found, now),
+        _owed(found),
+    ]
+    return [one for one in told if one is not None]
+
+
+def _circuit(found: StoreStanding) -> Concern | None:
+    circuit = found.circuit
+    if circuit is None or circuit.opened_at is None:
+        return None
+    pause = "its pause is over, and the next attempt decides"
+    if found.circuit_state == "open":
+        pause = f"left alone until {found.asked_again_at:%Y-%m-%d %H:%M} UTC"
+    return Concern(
+        Kind.CIRCUIT,
+        f"failed {circuit.failures} times in a row, {pause}: {circuit.reason}",
+        f"catalog stores check {circuit.store_id}, then catalog stores resume {circuit.store_id}",
+    )
+
+
+def _failure(found: StoreStanding) -> Concern | None:
+    sync, circuit = found.last_sync, found.circuit
+    if sync is None or sync.status != "failure":
+        return None
+    if circuit is not None and circuit.opened_at is not None and circuit.failed == "walk":
+        # The circuit has told the same already.
+        return None
+    times = "its last sync" if found.failures <= 1 else f"its last {found.failures} syncs"
+    return Concern(
+        Kind.FAILED,
+        f"{times} failed: {sync.error or 'without a word why'}",
+        f"catalog sync {sync.store_id}",
+    )
+
+
+def _quarantine(found: StoreStanding) -> Concern | None:
+    refused, store = found.quarantine, found.summary.store_id
+    if refused is None:
+        return None
+    count = found.summary.quarantined
+    records = "1 record is" if count == 1 else f"{count:,} records are"
+    mostly = "" if refused.records == count else f" ({refused.records:,} of them)"
+    return Concern(
+        Kind.QUARANTINE,
+        f"{records} in quarantine: {refused.reason}{mostly}",
+        f"catalog explain {store}:{refused.example}",
+    )
+
+
+def _walk(found: StoreStanding, now: datetime) -> Concern | None:
+    summary, store = found.summary, found.summary.store_id
+    if summary.last_walk is None:
+        return Concern(Kind.NEVER, "never synced", f"catalog sync {store}")
+    last = found.last_complete_walk
+    if last is None:
+        return Concern(
+            Kind.INCOMPLETE,
+            "no walk of it was ever complete, so nothing proves that all of it is here",
+            f"catalog sync {store}",
+        )
+    if found.paused_until is None and now - last > STALE_AFTER:
+        return Concern(
+            Kind.STALE,
+            f"not seen whole since {last:%Y-%m-%d %H:%M} UTC; are the daemon's schedules on?",
+            f"catalog sync {store} --nightly",
+        )
+    return None
+
+
+def _owed(found: StoreStanding) -> Concern | None:
+    sync = found.last_sync
+    if not found.owed_pictures or (sync is not None and not sync.is_finished):
+        return None
+    count = found.owed_pictures
+    pictures = "1 picture is" if count == 1 else f"{count:,} pictures are"
+    return Concern(
+        Kind.OWED,
+        f"{pictures} still to be fetched or embedded; a running daemon goes on by itself",
+        f"catalog sync {found.summary.store_id}",
+    )
+
+
+def _refusals(connection: Connection, store_id: str) -> Refusals | None:
+    count = func.count().label("records")
+    row = connection.execute(
+        select(count, quarantine.c.reason, func.min(quarantine.c.external_id).label("example"))
+        .where(quarantine.c.store_id == store_id)
+        .group_by(quarantine.c.reason)
+        .order_by(count.desc(), quarantine.c.reason)
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else Refusals(*row)
+
+
+def _last_complete_walk(connection: Connection, store_id: str) -> datetime | None:
+    found = connection.scalar(
+        select(func.max(walks.c.processed_at)).where(
+            walks.c.store_id == store_id, walks.c.complete, walks.c.kind.in_(("full", "sweep"))
+        )
+    )
+    assert found is None or isinstance(found, datetime)
+    return found

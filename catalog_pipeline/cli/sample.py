@@ -1,0 +1,188 @@
+"""What a person wants to know after a first sample of their store, before they sync all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from sqlalchemy import Connection, select
+
+from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.rates import Rate, Rates
+from catalog_pipeline.catalog.schema import points, products
+from catalog_pipeline.catalog.wanted import MAIN_SLOT
+from catalog_pipeline.cli.deployment import open_database
+from catalog_pipeline.cli.status import settle_runs
+from catalog_pipeline.cli.summary import INDENT, counts, duration, listed, size
+from catalog_pipeline.embeddings.model import resolve_model
+from catalog_pipeline.errors import CatalogError
+from catalog_pipeline.estimate import FullSync, estimate_full_sync
+from catalog_pipeline.files import DataFolder
+from catalog_pipeline.products.archive import Archive
+from catalog_pipeline.search import search
+from catalog_pipeline.settings import Settings
+from catalog_pipeline.stores import StoreConfig
+from catalog_pipeline.vectors.index import collection_name
+from catalog_pipeline.vectors.open import open_index
+
+ASKED = 3
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """A product of the sample, and what the collection returns for it: titles and scores."""
+
+    external_id: str
+    title: str
+    nearest: list[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class SampleSummary:
+    """The sample at a look; counts by reason. `full_sync` is None where it cannot be reckoned."""
+
+    products: int
+    announced: int | None
+    currency: str | None
+    accepted: int
+    rejected: Mapping[str, int]
+    neighbours: list[Neighbours]
+    full_sync: FullSync | None
+    removed_products: Mapping[str, int]
+    removed_points: Mapping[str, int]
+
+
+def summarise_sample(
+    settings: Settings, store: StoreConfig, stages: Mapping[str, Mapping[str, Any]]
+) -> SampleSummary:
+    """Tell of a sample that has gone through all stages.
+
+    Args:
+        settings: of this deployment.
+        store: the store.
+        stages: the run's metadata, by asset.
+    """
+    walk, rows = stages["raw_products"], stages["products"]
+    images, loaded = stages["product_images"], stages["qdrant_points"]
+    with open_database(settings) as database:
+        # The estimate goes by what this run has just measured.
+        settle_runs(settings, database)
+        full_sync = _estimate(settings, database, store, str(walk["walk_id"]))
+        neighbours = _neighbours(settings, database, store)
+    return SampleSummary(
+        products=int(walk["products"]),
+        announced=walk.get("announced"),
+        currency=rows.get("currency") or walk.get("currency"),
+        accepted=int(images["accepted"]),
+        rejected=counts(images.get("rejected")),
+        neighbours=neighbours,
+        full_sync=full_sync,
+        removed_products=counts(rows.get("removed")),
+        removed_points=counts(loaded.get("deleted")),
+    )
+
+
+def sample_lines(store_id: str, found: SampleSummary) -> Iterator[str]:
+    """The same in text, each line with its heading."""
+    of = f" of {found.announced:,}" if found.announced is not None else ""
+    yield from _headed("sample", [f"{found.products:,}{of} products of {store_id}"])
+    yield from _headed("currency", [found.currency or "unknown; set currency: for this store"])
+    verdicts = [f"{found.accepted:,} accepted", listed("rejected", found.rejected)]
+    yield from _headed("verdicts", [text for text in verdicts if text])
+    yield from _headed(
+        "neighbours",
+        [
+            f"{one.title}: "
+            + (", ".join(f"{title} {score:.2f}" for title, score in one.nearest) or "none")
+            for one in found.neighbours
+        ]
+        or ["none yet: nothing is in the collection"],
+    )
+    yield from _headed("a full sync", _estimate_lines(found.full_sync))
+    removed = [
+        listed("products", found.removed_products),
+        listed("points", found.removed_points),
+    ]
+    yield from _headed(
+        "removed",
+        [text for text in removed if text] or ["nothing: a sample proves nothing gone"],
+    )
+    yield from _headed("next", [f"catalog sync {store_id}"])
+
+
+def _headed(heading: str, texts: Sequence[str]) -> Iterator[str]:
+    for number, text in enumerate(texts):
+        yield f"{'' if number else heading:<{INDENT}}{text}"
+
+
+def _estimate_lines(found: FullSync | None) -> list[str]:
+    if found is None:
+        return ["cannot be reckoned: the store does not say how many products it has"]
+    return [
+        f"{found.products:,} products, about {found.pictures:,} pictures and {found.vectors:,} "
+        "vectors",
+        f"about {duration(found.seconds)} and {size(found.bytes)} on disk",
+        f"at {_basis(found.rates)}",
+    ]
+
+
+def _basis(rates: Rates) -> str:
+    def told(what: str, rate: Rate) -> str:
+        return f"{rate.per_second:,.1f} {what} a second ({'measured' if rate.syncs else 'assumed'})"
+
+    return f"{told('fetches', rates.fetches)}, {told('embeddings', rates.embeddings)}"
+
+
+def _estimate(
+    settings: Settings, database: Database, store: StoreConfig, walk_id: str
+) -> FullSync | None:
+    walk = Archive(DataFolder(settings.data_dir)).open(store.id, walk_id)
+    if walk is None:
+        return None
+    dimensions = resolve_model(settings.model).dimensions
+    with database.read() as connection:
+        return estimate_full_sync(connection, store, walk, dimensions=dimensions)
+
+
+def _neighbours(settings: Settings, database: Database, store: StoreConfig) -> list[Neighbours]:
+    model_version = resolve_model(settings.model).model_version
+    with database.read() as connection:
+        asked = _some_products(
+            connection, store.id, collection_name(settings.collection, model_version)
+        )
+    try:
+        with open_index(settings, run="catalog sync") as index:
+            return [
+                Neighbours(
+                    one.external_id,
+                    one.title,
+                    [
+                        (str(hit.payload.get("title", "")), round(hit.score, 4))
+                        for hit in search(index, settings.collection, one.product_id, limit=SHOWN)
+                    ],
+                )
+                for one in asked
+            ]
+    except CatalogError as error:
+        # The sample is loaded all the same; another process may have the index just now.
+        click.echo(f"The neighbours cannot be shown: {error}", err=True)
+        return []
+
+
+def _some_products(connection: Connection, store_id: str, collection: str) -> list[Any]:
+    """A few by chance, the same ones each time."""
+    statement = (
+        select(points.c.product_id, products.c.external_id, products.c.title)
+        .join(products, products.c.product_id == points.c.product_id)
+        .where(
+            points.c.collection == collection,
+            points.c.store_id == store_id,
+            points.c.slot == MAIN_SLOT,
+        )
+        .order_by(points.c.point_id)
+        .limit(ASKED)
+    )
+    return list(connection.execute(statement))

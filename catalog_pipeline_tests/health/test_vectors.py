@@ -1,0 +1,45 @@
+"""Vectors that are sound, and those that are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from catalog_pipeline.health.vectors import ALL_ALIKE, NOT_FINITE, NOT_NORMALISED, unsound
+
+
+def unit(count: int, seed: int = 3) -> np.typing.NDArray[np.float32]:
+    found = np.random.default_rng(seed).normal(size=(count, 32)).astype(np.float32)
+    lengths: np.typing.NDArray[np.float32] = np.linalg.norm(found, axis=1, keepdims=True)
+    return found / lengths
+
+
+@pytest.mark.parametrize("count", [0, 1, 9, 200])
+def test_different_vectors_of_length_1_are_sound(count: int) -> None:
+    assert unsound(unit(count)) == {}
+    assert unsound(unit(count).astype(np.float16).astype(np.float32)) == {}
+
+
+def test_each_fault_is_told_with_its_rows() -> None:
+    vectors = unit(30)
+    vectors[3, 5], vectors[4, 0] = np.nan, np.inf
+    vectors[7] = 0
+    vectors[8] *= 1.01
+
+    assert unsound(vectors) == {NOT_FINITE: [3, 4], NOT_NORMALISED: [7, 8]}
+
+
+def test_a_model_that_sees_the_same_in_everything_is_told_from_few_copies() -> None:
+    same = np.repeat(unit(1), 40, axis=0) + np.float32(1e-4) * unit(40)
+    same /= np.linalg.norm(same, axis=1, keepdims=True)
+
+    assert unsound(same) == {ALL_ALIKE: list(range(40))}
+    assert unsound(same[:9]) == {}
+    assert unsound(np.concatenate([same, unit(4)])) == {}
+
+
+def test_related_pictures_are_not_alike() -> None:
+    near = np.repeat(unit(1), 40, axis=0) + np.float32(0.2) * unit(40)
+    near /= np.linalg.norm(near, axis=1, keepdims=True)
+
+    assert unsound(near) == {}

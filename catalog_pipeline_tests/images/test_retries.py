@@ -1,0 +1,126 @@
+"""Pauses between attempts of one picture, and hosts that are left alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from unittest.mock import Mock
+
+import pytest
+import time_machine
+from tenacity import Future, RetryCallState
+
+from catalog_pipeline.images.retries import (
+    BACKOFF_SECONDS,
+    HOST_GIVEN_UP_AFTER,
+    MAX_RETRY_AFTER_SECONDS,
+    HostWatch,
+    TryAgainError,
+    pause_before_next,
+    retry_after,
+)
+
+
+@pytest.fixture
+def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Kolkata")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (b"0", 0.0),
+        (b" 7 ", 7.0),
+        (b"119", 119.0),
+        (b"120", MAX_RETRY_AFTER_SECONDS),
+        (b"9" * 5_000, MAX_RETRY_AFTER_SECONDS),
+        (b"1000000000", MAX_RETRY_AFTER_SECONDS),
+        ("²".encode("latin-1"), None),
+        (b"-1", None),
+        (b"1.5", None),
+        (b"soon", None),
+        (b"", None),
+        (b"Fri, 20 Nov 2026 06:00:00.5 GMT", None),
+        (b"Fri, 20 Nov 2026 06:00:01 GMT", 1.0),
+        (b"Fri, 20 Nov 2026 06:00:40 -0000", 40.0),
+        (b"Fri, 20 Nov 2026 07:00:40 +0100", 40.0),
+        (b"Fri, 20 Nov 2026 08:00:00 GMT", MAX_RETRY_AFTER_SECONDS),
+        (b"Fri, 20 Nov 2026 06:00:00 GMT", None),
+        (b"Thu, 19 Nov 2026 06:00:00 GMT", None),
+        (b"Fri, 20 Nov 99999 05:00:00 GMT", None),
+    ],
+)
+@pytest.mark.usefixtures("far_from_greenwich")
+def test_retry_after_in_all_its_shapes(value: bytes, seconds: float | None) -> None:
+    with time_machine.travel(datetime(2026, 11, 20, 6, 0, tzinfo=UTC), tick=False):
+        assert retry_after(value) == seconds
+
+
+def attempt(number: int, error: Exception | None) -> RetryCallState:
+    state = RetryCallState(Mock(), None, (), {})
+    state.attempt_number = number
+    if error is not None:
+        state.outcome = Future.construct(number, error, True)
+    return state
+
+
+def test_pauses_grow_unless_the_server_names_one() -> None:
+    failed = TryAgainError("time-out")
+    pauses = [pause_before_next(attempt(number, failed)) for number in range(1, 6)]
+
+    assert pauses == [*BACKOFF_SECONDS, BACKOFF_SECONDS[-1]]
+    assert pause_before_next(attempt(1, TryAgainError("HTTP 429", 33.0))) == 33.0
+    assert pause_before_next(attempt(3, TryAgainError("HTTP 429", 0.0))) == 0.0
+    assert pause_before_next(attempt(2, ValueError("else"))) == BACKOFF_SECONDS[1]
+    assert pause_before_next(attempt(2, None)) == BACKOFF_SECONDS[1]
+
+
+def test_an_error_keeps_its_reason_and_what_was_asked() -> None:
+    error = TryAgainError("HTTP 503", 4.0)
+
+    assert (str(error), error.reason, error.retry_after) == ("HTTP 503", "HTTP 503", 4.0)
+
+
+def test_a_pause_holds_for_its_host_and_is_never_shortened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As on a machine that has just started.
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    hosts = HostWatch()
+
+    hosts.pause("cdn.example", 30)
+    hosts.pause("cdn.example", 5)
+
+    hosts.pause("brief.example", 0.25)
+
+    assert hosts.pause_left("brief.example") == 0.25
+    assert hosts.pause_left("cdn.example") == 30
+    assert hosts.pause_left("other.example") == 0
+    now += 29.5
+    assert hosts.pause_left("cdn.example") == 0.5
+    now += 10
+    assert hosts.pause_left("cdn.example") == 0
+
+
+def test_a_host_is_given_up_after_failures_in_a_row_alone() -> None:
+    hosts = HostWatch()
+    hosts.record("cdn.example", failed=False)
+    for _ in range(HOST_GIVEN_UP_AFTER - 1):
+        hosts.record("cdn.example", failed=True)
+    assert not hosts.has_given_up("cdn.example")
+    hosts.record("cdn.example", failed=False)
+    for _ in range(HOST_GIVEN_UP_AFTER - 1):
+        hosts.record("cdn.example", failed=True)
+    assert not hosts.has_given_up("cdn.example")
+
+    hosts.record("cdn.example", failed=True)
+
+    assert hosts.has_given_up("cdn.example")
+    assert not hosts.has_given_up("other.example")
+    assert HOST_GIVEN_UP_AFTER == 10
