@@ -105,9 +105,7 @@ POINTS_LINEAGE = lineage(
     }
 )
 
-REPORT_LINEAGE = lineage(
-    {"store_id": _of(POINTS, "store_id"), "points": _of(POINTS, "point_id")}
-)
+REPORT_LINEAGE = lineage({"store_id": _of(POINTS, "store_id"), "points": _of(POINTS, "point_id")})
 
 ALIAS_LINEAGE = lineage(
     {

@@ -123,7 +123,7 @@ def _measured(image: ImageFile.ImageFile, size: int, picture: str, max_pixels: i
     mode = image.mode
     width, height = image.size
     if max(width, height) > _LONGEST_SIDE:
-        raise ValueError("a side longer than its format allows")
+        raise ValueError("a side beyond what its format allows")
     if width * height > max_pixels:
         return _too_large(size, picture, image.size, mode, max_pixels)
     animated = bool(getattr(image, "is_animated", False))

@@ -54,6 +54,7 @@ def event_bytes(url: str, run_id: str) -> dict[str, int]:
     return {str(kind): int(count) for kind, count in rows}
 
 
+@pytest.mark.timeout(300)
 def test_the_event_log_of_a_sync_stays_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgresql_server: str
 ) -> None:

@@ -74,3 +74,37 @@ def test_a_name_without_an_address_is_told_from_a_resolver_that_is_down(
 def test_what_is_no_name_is_an_unknown_host(host: str) -> None:
     with pytest.raises(httpcore.ConnectError):
         resolve(host, 80, 1.0)
+
+
+def test_a_look_up_asks_for_streams_in_a_thread_that_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+
+    def getaddrinfo(*given: Any, **named: Any) -> list[Any]:
+        asked.append((given, named, threading.current_thread().daemon))
+        return [entry("1.1.1.1", 443)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    assert resolve("shop.example", 443, 1.0) == ["1.1.1.1"]
+    assert asked == [((b"shop.example", 443), {"type": socket.SOCK_STREAM}, True)]
+
+
+def test_a_machine_without_threads_says_so_and_keeps_its_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    room = threading.BoundedSemaphore(1)
+    monkeypatch.setattr(resolver, "_free", room)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    message = r"^shop\.example cannot be resolved now: can't start new thread$"
+    with pytest.raises(httpcore.ConnectError, match=message):
+        resolve("shop.example", 443, 1.0)
+    assert room.acquire(blocking=False)
+
+
+def test_what_is_no_name_is_shown_as_it_is() -> None:
+    with pytest.raises(UnknownHostError, match=r"^'bücher\.example' is not a name$"):
+        resolve("bücher.example", 80, 1.0)

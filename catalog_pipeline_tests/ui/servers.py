@@ -60,7 +60,10 @@ _READY = """{
 
 @dataclass(frozen=True)
 class Run:
-    """A run as the list of runs shows it; times are seconds since 1970."""
+    """A run as the list of runs shows it; times are seconds since 1970.
+
+    `partition` is empty where the run is for all stores.
+    """
 
     job: str
     status: str
@@ -124,7 +127,7 @@ class DagsterServers:
                 job=run["jobName"],
                 status=run["status"],
                 partition=next(
-                    tag["value"] for tag in run["tags"] if tag["key"] == "dagster/partition"
+                    (tag["value"] for tag in run["tags"] if tag["key"] == "dagster/partition"), ""
                 ),
                 started_at=run["startTime"],
                 ended_at=run["endTime"],
