@@ -93,6 +93,8 @@ def main() -> int:
     chosen = given.groups or list(GROUPS)
     if unknown := set(chosen) - GROUPS.keys():
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
+    # Ignored in what a shell puts into the background, and tests of an interrupt would fail there.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     known = equivalents()
     failed = False
     for name in chosen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -126,6 +127,10 @@ def test_runs_of_no_store_are_not_recorded_and_a_page_is_no_limit(
         assert settle(shops.instance, database) == 0
 
 
+def full_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_store_whose_runs_fail_is_asked_for_less_often(
     shops: Shops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +139,8 @@ def test_a_store_whose_runs_fail_is_asked_for_less_often(
     shop.edit(shop.product_ids()[0], regular_price="2.00")
     assert shops.tick(poll_stores).run_requests
     with monkeypatch.context() as patch:
-        patch.setenv("DEMO_CONSUMER_SECRET", "cs_wrong")
+        # Our own trouble: one of the store's would be told by its circuit breaker.
+        patch.setattr("catalog_pipeline.defs.products.sync_products", full_disk)
         for _ in range(2):
             assert not shops.run("atelier").success
     recorded(shops)
