@@ -137,6 +137,8 @@ def _use_demo_settings(port: int) -> Settings:
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]
     os.environ |= {
+        # The demo is looked at by a person, also through a pipe.
+        "CATALOG_LOG_FORMAT": "text",
         "CATALOG_DATA_DIR": str(folder),
         "CATALOG_STORES_FILE": str(folder / "stores.yaml"),
         "CATALOG_MODEL": DEMO_MODEL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import sys
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -26,7 +27,7 @@ from catalog_pipeline.cli.stores import stores
 from catalog_pipeline.cli.sync import sync
 from catalog_pipeline.errors import CatalogError, ConfigurationError
 from catalog_pipeline.logs import configure_logging, log_context
-from catalog_pipeline.settings import load_settings
+from catalog_pipeline.settings import PREFIX, Settings, load_settings
 
 
 class CatalogGroup(click.Group):
@@ -68,8 +69,20 @@ def main(context: click.Context) -> None:
     """
     # Wrong settings are refused by the commands that need them.
     with suppress(ConfigurationError):
-        configure_logging(load_settings())
+        _log_for_people(load_settings())
     context.with_resource(log_context(command=context.invoked_subcommand or ""))
+
+
+def _log_for_people(settings: Settings) -> None:
+    """Unless JSON was asked for, log in words, of which a stage's are shown by the command itself.
+
+    By the environment, since a run in this process reads the settings again, and standard error is
+    no terminal in a pipe or during a step.
+    """
+    if settings.log_format == "auto":
+        os.environ[f"{PREFIX}LOG_FORMAT"] = "text"
+        settings = load_settings()
+    configure_logging(settings)
 
 
 for command in (

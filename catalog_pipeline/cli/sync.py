@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,7 @@ from catalog_pipeline.cli.runs import execute, register_partitions
 from catalog_pipeline.cli.sample import sample_lines, summarise_sample
 from catalog_pipeline.cli.summary import INDENT
 from catalog_pipeline.errors import ConfigurationError
-from catalog_pipeline.settings import PREFIX, Settings, load_settings
+from catalog_pipeline.settings import Settings, load_settings
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,6 @@ def sync_store(
     if not pick_store(stores, store_id).active:
         raise ConfigurationError(f"store {store_id} is inactive in {stores.path}")
     use_dagster_home(settings)
-    _keep_the_terminal_to_ourselves(settings)
     with DagsterInstance.get() as instance:
         register_partitions(instance, stores.stores)
         follower = Follower(instance, console)
@@ -155,15 +153,6 @@ def sync_store(
         "failures": follower.failures,
         "stages": follower.metadata,
     }
-
-
-def _keep_the_terminal_to_ourselves(settings: Settings) -> None:
-    """Log as on a terminal, where a stage's lines are shown from Dagster's log and nowhere else.
-
-    During a step standard error is no terminal, as Dagster turns it to a file.
-    """
-    if settings.log_format == "auto" and sys.stderr.isatty():
-        os.environ[f"{PREFIX}LOG_FORMAT"] = "text"
 
 
 def _definitions() -> Any:

@@ -42,8 +42,10 @@ AT_LEAST_EVERY = timedelta(hours=1)
 _SETTLE_SECONDS = 10.0
 _LONGEST = 120
 
+# In the UI the last columns of a wide table lie beyond the edge: what needs a person comes first.
 _COLUMNS = [
     dg.TableColumn("store", "string", "The store's id in stores.yaml."),
+    dg.TableColumn("concern", "string", "What needs a person; empty if nothing does."),
     dg.TableColumn("products", "integer", "Live products."),
     dg.TableColumn("accepted", "integer", "Distinct pictures that passed the gate."),
     dg.TableColumn("vectors", "integer", "Those of them that the configured model embedded."),
@@ -53,7 +55,6 @@ _COLUMNS = [
     dg.TableColumn("last sync", "string", "When its last run changed, in UTC, and how it went."),
     dg.TableColumn("circuit", "string", "Open: the store keeps failing and is left alone."),
     dg.TableColumn("week", "string", "Points gained or lost in a week."),
-    dg.TableColumn("concern", "string", "What needs a person; empty if nothing does."),
 ]
 _SCHEMA = dg.TableSchema(
     [
@@ -162,6 +163,7 @@ def _record(line: StoreLine) -> dict[str, Any]:
     last = f"{line.last_sync:%Y-%m-%d %H:%M}, {line.status}, {line.kind}" if line.last_sync else "-"
     return {
         "store": line.store_id if line.active else f"{line.store_id} (inactive)",
+        "concern": (line.concern or "").partition("\n")[0][:_LONGEST],
         "products": line.products,
         "accepted": line.accepted,
         "vectors": line.vectors,
@@ -171,7 +173,6 @@ def _record(line: StoreLine) -> dict[str, Any]:
         "last sync": last,
         "circuit": line.circuit,
         "week": "-" if line.trend is None else f"{line.trend:+,}",
-        "concern": (line.concern or "").partition("\n")[0][:_LONGEST],
     }
 
 

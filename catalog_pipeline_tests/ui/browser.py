@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Locator, Page, sync_playwright
 
-GROUPS = ("products", "images", "embeddings", "vectors")
+GROUPS = ("stores", "products", "images", "embeddings", "vectors", "report")
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -55,11 +56,53 @@ def open_lineage(page: Page) -> None:
     page.get_by_text("qdrant_points").first.wait_for()
 
 
-def launch_partition(page: Page, store_id: str) -> None:
-    """From the page's Materialize button to one run of one partition."""
+def select_upstream(page: Page, asset: str) -> None:
+    """On the lineage: an asset and all that it is made from."""
+    page.locator(".CodeMirror").first.click()
+    page.keyboard.type(f'+key:"{asset}"')
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Materialize all (5)").wait_for()
+
+
+def launch_partition(page: Page, store_id: str) -> str:
+    """From the page's Materialize button to one run of one partition; how the run's id begins."""
     page.get_by_role("button", name="Materialize").first.click()
     page.get_by_text("Select a partition or create one").click()
     page.get_by_role("menuitem").filter(has_text=store_id).click()
     # Closes the list of partitions, which lies over the dialog.
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Launch 1 run").click()
+    return launched_run(page)
+
+
+def launched_run(page: Page) -> str:
+    """How the id of the run begins that the page says it has just launched."""
+    told = page.get_by_text(re.compile(r"Launched run \w+")).first.inner_text()
+    return told.split()[-1]
+
+
+def metadata_row(page: Page, name: str) -> Locator:
+    """One entry of the metadata of the event that the page shows."""
+    return page.get_by_role("row").filter(
+        has=page.get_by_role("cell").get_by_text(name, exact=True)
+    )
+
+
+def open_event(page: Page, asset: str, timestamp: float) -> None:
+    """The page of one materialisation.
+
+    Args:
+        page: of the browser.
+        asset: its name.
+        timestamp: of the event, in seconds since 1970.
+    """
+    page.goto(f"/assets/{asset}?view=events&time={timestamp * 1000:.0f}")
+    page.get_by_text("Metadata", exact=True).first.wait_for()
+
+
+def show_picture(page: Page, name: str) -> Locator:
+    """The picture of a metadata entry, opened as a person opens it."""
+    metadata_row(page, name).get_by_text("Show Markdown").click()
+    picture = page.locator('img[src^="data:image/webp;base64,"]').last
+    picture.wait_for()
+    return picture
