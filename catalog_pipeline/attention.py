@@ -15,14 +15,15 @@ from sqlalchemy import Connection, func, select
 from catalog_pipeline.catalog.circuits import Circuit, read_circuit
 from catalog_pipeline.catalog.queries import StoreSummary, summarise_store
 from catalog_pipeline.catalog.removal_approvals import Stage, count_waiting, has_open_approval
-from catalog_pipeline.catalog.schema import quarantine, walks
+from catalog_pipeline.catalog.schema import quarantine
 from catalog_pipeline.catalog.syncs import Sync, failures_in_a_row, last_syncs
 from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.embeddings.owed import count_owed
 from catalog_pipeline.images.owed import Ask, count_fetches
 from catalog_pipeline.products.circuit import asked_again_at, state_of
+from catalog_pipeline.products.timetable import seen_whole_at
 from catalog_pipeline.stores import StoreConfig
-from catalog_pipeline.vectors.guard import recorded_removals
+from catalog_pipeline.vectors.guard import held_back
 
 # Every store is seen whole each night, and a night takes its time.
 STALE_AFTER = timedelta(hours=36)
@@ -118,7 +119,7 @@ def look_at(
     removals: dict[Stage, int] = {"products": count_waiting(connection, store.id)}
     if model_version is not None and collection is not None:
         owed += count_owed(connection, scope, model_version)
-        removals["points"] = recorded_removals(connection, store, collection, model_version).waiting
+        removals["points"] = held_back(connection, store, collection, model_version).count
     pause = store.paused
     found = StoreStanding(
         summary=summarise_store(connection, scope, model_version, collection),
@@ -134,7 +135,7 @@ def look_at(
             if count and not has_open_approval(connection, store.id, stage)
         },
         quarantine=_refusals(connection, store.id),
-        last_complete_walk=_last_complete_walk(connection, store.id),
+        last_complete_walk=seen_whole_at(connection, store.id),
         active=store.active,
         paused_until=pause.until if pause is not None and now < pause.until else None,
     )
@@ -250,13 +251,3 @@ def _refusals(connection: Connection, store_id: str) -> Refusals | None:
         .limit(1)
     ).one_or_none()
     return None if row is None else Refusals(*row)
-
-
-def _last_complete_walk(connection: Connection, store_id: str) -> datetime | None:
-    found = connection.scalar(
-        select(func.max(walks.c.processed_at)).where(
-            walks.c.store_id == store_id, walks.c.complete, walks.c.kind.in_(("full", "sweep"))
-        )
-    )
-    assert found is None or isinstance(found, datetime)
-    return found

@@ -8,14 +8,14 @@ for the runs is the scheduler's part.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import Connection, select
 
 from catalog_pipeline.catalog.schema import image_attempts, models
 from catalog_pipeline.catalog.syncs import Sync
-from catalog_pipeline.catalog.wanted import Scope
+from catalog_pipeline.catalog.wanted import Scope, wanted_images
 from catalog_pipeline.embeddings.owed import count_owed
 from catalog_pipeline.images.owed import Ask, count_fetches
 from catalog_pipeline.stores import StoreConfig
@@ -78,19 +78,25 @@ def may_have_left(last: Sync) -> bool:
 
 
 def stores_with_due_attempts(
-    connection: Connection, store_ids: Collection[str], now: datetime
+    connection: Connection, stores: Iterable[StoreConfig], now: datetime
 ) -> set[str]:
-    """Those of the stores that have a failed picture whose next attempt has come."""
-    return {
-        store_id
-        for store_id in store_ids
-        if connection.scalar(
-            select(image_attempts.c.url)
-            .where(image_attempts.c.store_id == store_id, image_attempts.c.next_attempt_at <= now)
-            .limit(1)
-        )
-        is not None
-    }
+    """Those of the stores that have a failed picture, wanted still, whose next attempt has come.
+
+    One of a product that is gone stays due for ever.
+    """
+    return {store.id for store in stores if _has_due_attempt(connection, store, now)}
+
+
+def _has_due_attempt(connection: Connection, store: StoreConfig, now: datetime) -> bool:
+    due = (
+        select(image_attempts.c.url)
+        .where(image_attempts.c.store_id == store.id, image_attempts.c.next_attempt_at <= now)
+        .limit(1)
+    )
+    if connection.scalar(due) is None:
+        return False
+    wanted = wanted_images(Scope.of(store)).subquery()
+    return connection.scalar(due.join(wanted, wanted.c.url == image_attempts.c.url)) is not None
 
 
 def _did_pictures(last: Sync) -> bool:

@@ -1,7 +1,8 @@
 """The kinds of failure that the whole pipeline tells apart.
 
-A room derives its own errors from these; what belongs here is only the distinction that decides
-what happens next: stop and ask a person, give up on this one thing, or try again later.
+A room derives its own errors from these; what belongs here is the distinction that decides what
+happens next (stop and ask a person, give up on this one thing, or try again later), and how a
+library's error is quoted in ours.
 """
 
 
@@ -28,3 +29,9 @@ class TransientError(CatalogError):
 
 class ServiceUnavailableError(TransientError):
     """The database or Qdrant cannot be reached: the one failure an asset is retried for."""
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says, in one line; its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -25,10 +25,6 @@ class Deployment:
     environ: dict[str, str]
 
     @property
-    def database_file(self) -> Path:
-        return self.folder / "catalog.sqlite"
-
-    @property
     def dagster_home(self) -> Path:
         return Path(self.environ["DAGSTER_HOME"])
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import click
 import pytest
@@ -16,8 +17,14 @@ from catalog_pipeline.attention import STALE_AFTER, Kind, StoreStanding, look_at
 from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.circuits import Circuit, keep_circuit
 from catalog_pipeline.catalog.database import Database
-from catalog_pipeline.catalog.removal_approvals import approve_products
-from catalog_pipeline.catalog.schema import image_attempts, quarantine, removal_waits, walks
+from catalog_pipeline.catalog.removal_approvals import approve_products, record_approval
+from catalog_pipeline.catalog.schema import (
+    image_attempts,
+    quarantine,
+    removal_approvals,
+    removal_waits,
+    walks,
+)
 from catalog_pipeline.catalog.syncs import Sync, record_syncs
 from catalog_pipeline.cli.main import main
 from catalog_pipeline.files import DataFolder
@@ -171,6 +178,32 @@ def test_points_that_the_guard_would_hold_back_wait_too(healthy: Shop) -> None:
     assert kinds(found) == [Kind.REMOVALS]
     healthy.change(1, left_out_by=None)
     assert kinds(look(healthy)) == [], "ten go unasked"
+
+
+def test_the_number_told_is_the_one_that_an_approval_names(healthy: Shop) -> None:
+    applied = {
+        "approval_id": uuid4(),
+        "store_id": healthy.store_id,
+        "stage": "products",
+        "count": 1,
+        "who": "ann",
+        "reason": "ended",
+        "approved_at": NOW,
+        "outcome": "applied",
+        "walk_id": "w",
+    }
+    with healthy.database.write() as connection:
+        upsert(connection, removal_approvals, [applied])
+    healthy.change(12, removed_by="absent", removed_in="w")
+    for number in range(1, 12):
+        healthy.change(number, left_out_by="status:draft")
+    told = look(healthy).removals["points"]
+    with healthy.database.write() as connection:
+        record_approval(
+            connection, healthy.store_id, "points", told, waiting=told, who="ann", reason="ended"
+        )
+    report = healthy.sync()
+    assert sum(report.deleted.values()) == told == 12
 
 
 def refuse(shop: Shop) -> None:

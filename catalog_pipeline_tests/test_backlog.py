@@ -99,14 +99,17 @@ def test_pictures_are_counted_by_what_is_recorded(shop: Shop) -> None:
     assert counted() == 1
 
 
-def test_a_failed_picture_is_due_at_its_own_time(shop: Shop) -> None:
+def test_a_failed_picture_is_due_at_its_own_time_while_it_is_wanted(shop: Shop) -> None:
+    shop.product(1)
     settle(shop, 1, outcome="failed", next_attempt_at=NOW)
+    settle(shop, 2, outcome="gone", next_attempt_at=NOW - timedelta(days=9))
+    stores = [store_config(shop.store_id), store_config("other")]
 
     def due(now: datetime) -> set[str]:
         with shop.database.read() as connection:
-            return stores_with_due_attempts(connection, [shop.store_id, "other"], now)
+            return stores_with_due_attempts(connection, stores, now)
 
-    assert due(NOW - timedelta(seconds=1)) == set()
+    assert due(NOW - timedelta(seconds=1)) == set(), "nobody asks again for what nobody wants"
     assert due(NOW) == {shop.store_id}
 
 

@@ -30,8 +30,11 @@ from catalog_pipeline.catalog.schema import (
 )
 from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.embeddings import owed as embedding_owed
+from catalog_pipeline.files import DataFolder
+from catalog_pipeline.health.vectors import new_vectors_are_sound
 from catalog_pipeline.images import owed as image_owed
 from catalog_pipeline.images.measure import DECODER
+from catalog_pipeline.images.standing import standing
 from catalog_pipeline.stores import ImageChoice, StoreConfig
 from catalog_pipeline.vectors import owed as vector_owed
 
@@ -139,6 +142,7 @@ def ask_all(database: Database, choice: ImageChoice) -> dict[str, Callable[[], A
     """Everything that a sync of an unchanged store asks, by name; each is answered `nothing`."""
     scope = Scope(STORE, choice)
     ask = image_owed.Ask(CONFIG, scope, NOW)
+    store = CONFIG.model_copy(update={"images": choice})
 
     def read(query: Callable[[Connection], Any]) -> Callable[[], Any]:
         def run() -> Any:
@@ -154,13 +158,16 @@ def ask_all(database: Database, choice: ImageChoice) -> dict[str, Callable[[], A
         "count of fetches": read(lambda connection: image_owed.count_fetches(connection, ask)),
         "measurements": lambda: list(image_owed.owed_measurements(database, CONFIG, scope)),
         "verdicts": lambda: list(image_owed.owed_verdicts(database, scope, GATE, frozenset())),
-        "standing": read(lambda connection: image_owed.standing(connection, scope).waiting),
+        "standing": read(lambda connection: standing(connection, scope).waiting),
         "embeddings": lambda: list(embedding_owed.owed_images(database, scope, MODEL)),
         "points": read(
             lambda connection: [
                 row for row in connection.execute(wanted) if row.image_sha256 is None
             ]
         ),
+        "new vectors": lambda: new_vectors_are_sound(
+            database, DataFolder("memory://unread"), store, MODEL, COLLECTION
+        ).counts["new vectors"],
         "unwanted points": read(lambda connection: connection.execute(unwanted).all()),
     }
 

@@ -1,3 +1,5 @@
+"""The guard over removals: the larger of a share and ten, and all of them or none."""
+
 from __future__ import annotations
 
 import pytest

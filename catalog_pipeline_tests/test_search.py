@@ -1,3 +1,5 @@
+"""What a search finds, in which order, by which filters; and how a wrong question is refused."""
+
 from __future__ import annotations
 
 import math

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ def refused(**environ: str) -> list[str]:
     first, *problems = str(caught.value).splitlines()
     assert first == "The settings are wrong:"
     return [problem.strip() for problem in problems]
+
+
+def test_the_readme_names_every_variable() -> None:
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in readme.splitlines() if line.startswith("| `")]
+    named = [name for row in rows for name in re.findall(rf"`({PREFIX}\w+)`", row.split("|")[1])]
+
+    assert sorted(named) == VARIABLES
 
 
 def test_nothing_set_needs_no_services() -> None:

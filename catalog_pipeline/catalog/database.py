@@ -31,7 +31,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from catalog_pipeline.catalog.schema import deployment
 from catalog_pipeline.catalog.types import json_text
-from catalog_pipeline.errors import CatalogError, ServiceUnavailableError
+from catalog_pipeline.errors import CatalogError, ServiceUnavailableError, first_line
 
 # The newest migration; a test holds that it is the head of `migrations/versions`.
 SCHEMA_VERSION = "0006"
@@ -161,7 +161,7 @@ class Database:
         except (OperationalError, InterfaceError) as error:
             if _is_unavailable(error):
                 raise ServiceUnavailableError(
-                    f"{self._name} cannot be used now: {_first_line(error.orig)}"
+                    f"{self._name} cannot be used now: {first_line(error.orig or error)}"
                 ) from error
             raise
 
@@ -175,10 +175,6 @@ def _is_unavailable(error: DBAPIError) -> bool:
         message = str(error.orig)
         return any(word in message for word in ("locked", "unable to open", "busy"))
     return True
-
-
-def _first_line(error: BaseException | None) -> str:
-    return str(error).strip().split("\n", 1)[0]
 
 
 def _postgresql_engine(url: URL) -> Engine:

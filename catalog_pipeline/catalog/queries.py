@@ -22,7 +22,7 @@ from catalog_pipeline.catalog.schema import (
     store_states,
     walks,
 )
-from catalog_pipeline.catalog.wanted import Scope, accepted_images, is_live
+from catalog_pipeline.catalog.wanted import MAIN_SLOT, Scope, accepted_images, is_live
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,25 @@ def newest_rows(connection: Connection, store_id: str, most: int) -> Sequence[An
         )
         .where(columns.store_id == store_id, is_live())
         .order_by(columns.walk_id.desc(), columns.product_id)
+        .limit(most)
+    )
+    return connection.execute(statement).all()
+
+
+def some_loaded_products(
+    connection: Connection, collection: str, store_id: str, most: int
+) -> Sequence[Any]:
+    """Products whose main picture is loaded: a choice by chance, the same while they are there."""
+    statement = (
+        select(points.c.product_id, points.c.image_sha256, products.c.external_id, products.c.title)
+        .join(products, products.c.product_id == points.c.product_id)
+        .where(
+            points.c.collection == collection,
+            points.c.store_id == store_id,
+            points.c.slot == MAIN_SLOT,
+        )
+        # The ids are random.
+        .order_by(points.c.point_id)
         .limit(most)
     )
     return connection.execute(statement).all()

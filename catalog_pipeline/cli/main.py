@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from catalog_pipeline.cli.adopt import adopt
 from catalog_pipeline.cli.archive import archive
 from catalog_pipeline.cli.completion import completion
 from catalog_pipeline.cli.demo import demo
@@ -87,6 +88,6 @@ def _log_for_people(settings: Settings) -> None:
 
 for command in (
     *(demo, stores, plan, sync, status, search, explain, override),
-    *(gate, removals, reconcile, archive, files, completion),
+    *(gate, removals, reconcile, adopt, archive, files, completion),
 ):
     main.add_command(command)

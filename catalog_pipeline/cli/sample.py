@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
-from sqlalchemy import Connection, select
 
 from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.queries import some_loaded_products
 from catalog_pipeline.catalog.rates import Rate, Rates
-from catalog_pipeline.catalog.schema import points, products
-from catalog_pipeline.catalog.wanted import MAIN_SLOT
 from catalog_pipeline.cli.deployment import open_database
 from catalog_pipeline.cli.status import settle_runs
 from catalog_pipeline.cli.summary import INDENT, counts, duration, listed, size
@@ -150,8 +148,8 @@ def _estimate(
 def _neighbours(settings: Settings, database: Database, store: StoreConfig) -> list[Neighbours]:
     model_version = resolve_model(settings.model).model_version
     with database.read() as connection:
-        asked = _some_products(
-            connection, store.id, collection_name(settings.collection, model_version)
+        asked = some_loaded_products(
+            connection, collection_name(settings.collection, model_version), store.id, ASKED
         )
     try:
         with open_index(settings, run="catalog sync") as index:
@@ -170,19 +168,3 @@ def _neighbours(settings: Settings, database: Database, store: StoreConfig) -> l
         # The sample is loaded all the same; another process may have the index just now.
         click.echo(f"The neighbours cannot be shown: {error}", err=True)
         return []
-
-
-def _some_products(connection: Connection, store_id: str, collection: str) -> list[Any]:
-    """A few by chance, the same ones each time."""
-    statement = (
-        select(points.c.product_id, products.c.external_id, products.c.title)
-        .join(products, products.c.product_id == points.c.product_id)
-        .where(
-            points.c.collection == collection,
-            points.c.store_id == store_id,
-            points.c.slot == MAIN_SLOT,
-        )
-        .order_by(points.c.point_id)
-        .limit(ASKED)
-    )
-    return list(connection.execute(statement))

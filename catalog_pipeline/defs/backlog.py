@@ -80,7 +80,7 @@ class Backlogs:
         if self._is_busy or _count_backlogs(self._instance) >= _AT_A_TIME:
             return []
         left = {store for store in idle if store in self._last and may_have_left(self._last[store])}
-        asked = [store for store in answered if store in idle]
+        asked = [self._stores[store] for store in answered if store in idle]
         left |= stores_with_due_attempts(self._connection, asked, self._now)
         chosen: list[Choice] = []
         for store_id in sorted(left, key=self._since):

@@ -22,6 +22,7 @@ from catalog_pipeline.defs.runs import stores_asked_since, stores_with_unfinishe
 from catalog_pipeline.defs.services import Ready, make_ready
 from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.products.circuit import open_circuits
+from catalog_pipeline.products.source import PROVING_KINDS
 from catalog_pipeline.products.timetable import last_complete_walks, owed_walks, read_watermarks
 from catalog_pipeline.settings import load_settings
 
@@ -54,7 +55,7 @@ def nightly_walks(
     try:
         ready = make_ready(database, files, vector_index)
         night = _Round.at(context, load_settings().nightly_cron)
-        owed = _owed(context, ready, night, "nightly", _NIGHT, {"sweep", "full"})
+        owed = _owed(context, ready, night, "nightly", _NIGHT, PROVING_KINDS)
     except CatalogError as error:
         return dg.SkipReason(str(error))
     return [sync_request(store, "nightly", night.name) for store in owed] or night.nothing()

@@ -2,7 +2,8 @@
 
 It is made inside the embedding asset, which costs no step, and it speaks of the run's own store
 alone, because it blocks: the points of a store are not loaded while its new vectors are broken, and
-its last good ones stay.
+its last good ones stay. A run that leaves embedding out finds the same vectors waiting, so it asks
+the same, and refreshes payloads alone where they are broken.
 """
 
 import dagster as dg
@@ -53,3 +54,22 @@ def check_new_vectors(
         description=None if verdict.passed else said(verdict),
         metadata=dict(verdict.counts),
     )
+
+
+def must_withhold(
+    context: dg.AssetExecutionContext,
+    database: Database,
+    files: DataFolder,
+    store: StoreConfig,
+    model_version: str,
+) -> bool:
+    """Whether a run that embeds nothing must leave the store's new vectors out of the collection.
+
+    In one that embeds, the check has stood before the points already.
+    """
+    if context.job_def.has_node_named(NEW_VECTORS.asset_key.to_python_identifier()):
+        return False
+    found = check_new_vectors(database, files, store, model_version)
+    if not found.passed:
+        context.log.warning("no new vector is loaded: %s", found.description)
+    return not found.passed

@@ -20,6 +20,7 @@ from catalog_pipeline.defs.resources import (
     VectorIndexResource,
 )
 from catalog_pipeline.defs.run_records import sync_links
+from catalog_pipeline.defs.soundness import must_withhold
 from catalog_pipeline.defs.stage import RECONNECT, OneProduct, log_progress, stage
 from catalog_pipeline.exhibits.neighbours import neighbour_sheet
 from catalog_pipeline.vectors.sync import sync_points
@@ -74,16 +75,20 @@ def qdrant_points(
         stage(context, database) as lease,
         vector_index.open(context.run.run_id) as index,
     ):
+        store, model = stores.get(lease.store_id), embedder.spec()
         report = sync_points(
             lease,
             files.get(),
             index,
-            stores.get(lease.store_id),
-            embedder.spec(),
+            store,
+            model,
             alias=vector_index.alias,
             deployment_id=lease.database.deployment_id(),
             product_id=config.product_id(lease.store_id),
             rewrite=config.rewrite,
+            withhold=must_withhold(
+                context, lease.database, files.get(), store, model.model_version
+            ),
             approval=config.approval(context.run.run_id),
             progress=log_progress(context, "points"),
         )

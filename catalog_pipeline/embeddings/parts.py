@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog_pipeline.embeddings.problems import MissingPartError, PartError
+from catalog_pipeline.errors import first_line
 from catalog_pipeline.files import DataFolder
 
 FOLDER = "embeddings"
@@ -131,12 +132,6 @@ def read_places(files: DataFolder, places: Sequence[tuple[str, int]]) -> Vectors
     return np.stack(vectors)
 
 
-def part_model_version(files: DataFolder, part: str) -> str:
-    """The model version a part's own metadata carries; raises as `read_vectors` does."""
-    with _opened(files, part) as parquet:
-        return _metadata(parquet)[b"model_version"].decode()
-
-
 @contextmanager
 def _opened(files: DataFolder, part: str) -> Iterator[pq.ParquetFile]:
     try:
@@ -154,7 +149,7 @@ def _opened(files: DataFolder, part: str) -> Iterator[pq.ParquetFile]:
             yield parquet
         except (pa.ArrowException, OSError, KeyError) as error:
             raise PartError(
-                f"{part} is damaged ({str(error).splitlines()[0]}); bring back an intact copy, or "
+                f"{part} is damaged ({first_line(error)}); bring back an intact copy, or "
                 "remove it and its rows from embeddings so that its images are embedded again"
             ) from error
 

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from PIL import Image
-from sqlalchemy import select
 
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.identity import digest
-from catalog_pipeline.catalog.schema import points, products
-from catalog_pipeline.catalog.wanted import MAIN_SLOT
+from catalog_pipeline.catalog.queries import some_loaded_products
 from catalog_pipeline.drawing.sheet import Section, Tile, draw_sheet
 from catalog_pipeline.exhibits.exhibit import Exhibit
 from catalog_pipeline.exhibits.thumbnails import thumbnail
@@ -70,20 +68,11 @@ def neighbour_sheet(
 
 
 def _asked(database: Database, collection: str, store_id: str) -> list[_Asked]:
-    statement = (
-        select(points.c.product_id, points.c.image_sha256, products.c.title)
-        .join(products, products.c.product_id == points.c.product_id)
-        .where(
-            points.c.collection == collection,
-            points.c.store_id == store_id,
-            points.c.slot == MAIN_SLOT,
-        )
-        # Random ids: a choice by chance that stays the same.
-        .order_by(points.c.point_id)
-        .limit(ASKED)
-    )
     with database.read() as connection:
-        return [_Asked(*row) for row in connection.execute(statement)]
+        return [
+            _Asked(one.product_id, one.image_sha256, one.title)
+            for one in some_loaded_products(connection, collection, store_id, ASKED)
+        ]
 
 
 def _nearest(opened: Points, one: _Asked) -> list[_Found]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, and_, exists, select
+from sqlalchemy import Connection, and_, select
 
 from catalog_pipeline.catalog.database import Database
-from catalog_pipeline.catalog.schema import embeddings, points
+from catalog_pipeline.catalog.schema import embeddings, images, points
 from catalog_pipeline.catalog.verdicts import StoreVerdict
 from catalog_pipeline.catalog.wanted import Scope, accepted_images
 from catalog_pipeline.embeddings.parts import read_places
@@ -31,10 +33,12 @@ NOT_FOUND = "products not found first by their own picture"
 _LENGTH_TOLERANCE = 1e-3
 # Different photographs of even one kind of thing are further apart by orders of magnitude.
 _LEAST_SPREAD = 1e-4
-# Fewer may be copies of one picture.
+# Fewer say nothing.
 _FEWEST_TO_COMPARE = 10
 _TIED = 1e-4
 _MOST_EXAMPLES = 10
+# Measured values that copies of one picture share, however they were saved, in their own units.
+_LOOK = ("brightness", "contrast", "shadows", "highlights")
 
 
 def new_vectors_are_sound(
@@ -53,21 +57,23 @@ def new_vectors_are_sound(
     counts = {"new vectors": len(found)}
     if not found:
         return StoreVerdict(store.id, passed=True, counts=counts)
-    vectors = read_places(files, [(part, row) for _, part, row in found])
-    wrong = unsound(vectors)
+    vectors = read_places(files, [(one.part, one.row) for one in found])
+    wrong = unsound(vectors, [one.look for one in found])
     examples = {
-        name: [found[place][0] for place in places[:_MOST_EXAMPLES]]
+        name: [found[place].image_sha256 for place in places[:_MOST_EXAMPLES]]
         for name, places in wrong.items()
     }
     counts |= {name: len(places) for name, places in wrong.items()}
     return StoreVerdict(store.id, not wrong, counts, examples)
 
 
-def unsound(vectors: NDArray[np.float32]) -> dict[str, list[int]]:
+def unsound(vectors: NDArray[np.float32], looks: Sequence[Hashable]) -> dict[str, list[int]]:
     """What is wrong with vectors, with the rows that it is wrong of; nothing for sound ones.
 
     Args:
-        vectors: (n, dimensions) float32, of different pictures.
+        vectors: (n, dimensions) float32.
+        looks: (n) what tells the pictures apart: those of one look may be copies of one picture,
+            whose vectors are rightly alike.
     """
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(vectors).all(axis=1))
     exact = np.where(finite[:, None], vectors, 0).astype(np.float64)
@@ -78,9 +84,10 @@ def unsound(vectors: NDArray[np.float32]) -> dict[str, list[int]]:
         NOT_NORMALISED: np.flatnonzero(finite & ~normal).tolist(),
     }
     good = np.flatnonzero(finite & normal)
+    different = list({looks[row]: row for row in good.tolist()}.values())
     # The mean of unit vectors has length 1 only if they are one.
-    if len(good) >= _FEWEST_TO_COMPARE:
-        spread = 1 - float(np.linalg.norm(exact[good].mean(axis=0))) ** 2
+    if len(different) >= _FEWEST_TO_COMPARE:
+        spread = 1 - float(np.linalg.norm(exact[different].mean(axis=0))) ** 2
         wrong[ALL_ALIKE] = good.tolist() if spread < _LEAST_SPREAD else []
     return {name: rows for name, rows in wrong.items() if rows}
 
@@ -161,21 +168,38 @@ def _is_first(opened: Points, one: _Asked, vector: NDArray[np.float32]) -> bool:
     return any(is_own(hit) for hit in hits if hit.score >= hits[0].score - _TIED)
 
 
+@dataclass(frozen=True)
+class _New:
+    image_sha256: str
+    part: str
+    row: int
+    look: tuple[int | None, ...]
+
+
 def _to_be_loaded(
     connection: Connection, store: StoreConfig, model_version: str, collection: str
-) -> list[tuple[str, str, int]]:
-    """Hash, part and row of vectors of accepted pictures that no point of the store has."""
+) -> list[_New]:
+    """The vectors of accepted pictures that no point of the store has."""
     accepted = accepted_images(Scope.of(store)).subquery()
-    loaded = exists().where(
-        points.c.collection == collection,
-        points.c.store_id == store.id,
-        points.c.image_sha256 == embeddings.c.image_sha256,
+    # As a list, which a database makes once: correlated, it reads all points for each vector.
+    loaded = select(points.c.image_sha256).where(
+        points.c.collection == collection, points.c.store_id == store.id
     )
     rows = connection.execute(
-        select(embeddings.c.image_sha256, embeddings.c.part, embeddings.c.row)
+        select(
+            embeddings.c.image_sha256, embeddings.c.part, embeddings.c.row, images.c.measurements
+        )
         .join(accepted, accepted.c.image_sha256 == embeddings.c.image_sha256)
-        .where(embeddings.c.model_version == model_version, ~loaded)
+        .join(images, images.c.image_sha256 == embeddings.c.image_sha256)
+        .where(
+            embeddings.c.model_version == model_version, embeddings.c.image_sha256.not_in(loaded)
+        )
         .order_by(embeddings.c.image_sha256)
         .limit(MOST_VECTORS)
     )
-    return [(sha, part, row) for sha, part, row in rows]
+    return [_New(sha, part, row, _look(measured)) for sha, part, row, measured in rows]
+
+
+def _look(measured: Mapping[str, Any]) -> tuple[int | None, ...]:
+    values = (measured.get(name) for name in _LOOK)
+    return tuple(None if value is None else round(value) for value in values)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from catalog_pipeline.catalog.circuits import read_circuit
 from catalog_pipeline.catalog.schema import store_states, walks
@@ -17,7 +17,8 @@ from catalog_pipeline.catalog.verdicts import StoreVerdict
 from catalog_pipeline.products.archive import Archive
 from catalog_pipeline.products.circuit import asked_again_at
 from catalog_pipeline.products.polling import PollCursor
-from catalog_pipeline.products.source import PROVING_KINDS, WalkKind
+from catalog_pipeline.products.source import WalkKind
+from catalog_pipeline.products.timetable import seen_whole_at
 from catalog_pipeline.stores import StoreConfig
 
 # Beyond its interval; a store is probed by the tick after its slot, and a tick may be late.
@@ -112,11 +113,7 @@ def _late(connection: Connection, store: StoreConfig, timetable: Timetable) -> s
             f"failed {circuit.failures} times in a row, asked again at {again:%Y-%m-%d %H:%M} UTC: "
             f"{circuit.reason[:_LONGEST]}"
         )
-    walked = connection.scalar(
-        select(func.max(walks.c.processed_at)).where(
-            walks.c.store_id == store.id, walks.c.complete, walks.c.kind.in_(PROVING_KINDS)
-        )
-    )
+    walked = seen_whole_at(connection, store.id)
     if walked is None:
         return "never read whole"
     if walked < timetable.night:

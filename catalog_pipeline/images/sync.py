@@ -36,10 +36,10 @@ from catalog_pipeline.images.owed import (
     owed_measurements,
     owed_verdicts,
     placeholder_images,
-    standing,
 )
 from catalog_pipeline.images.quality import gate_version, judge
 from catalog_pipeline.images.records import Fetched, attempt_row, image_row, record_gate
+from catalog_pipeline.images.standing import standing
 from catalog_pipeline.images.streams import batches, workers
 from catalog_pipeline.stores import StoreConfig
 
@@ -62,7 +62,7 @@ class ImagesReport:
     stopped answering, `left` ones owed beyond `max_images_per_run` or beyond what hosts gave in
     the time that a run has for it, `remeasured` and `judged` ones,
     `requests`, `retries` (attempts after a URL's first), `seconds`. All else is the `Standing` of
-    `owed.py`.
+    `standing.py`.
     """
 
     store_id: str

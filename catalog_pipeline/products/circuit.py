@@ -61,10 +61,13 @@ def asked_again_at(circuit: Circuit) -> datetime | None:
 
 def state_of(circuit: Circuit | None, now: datetime) -> State:
     """The state of a store's circuit; None stands for a store that answers."""
-    again = None if circuit is None else asked_again_at(circuit)
-    if again is None:
+    if circuit is None or circuit.opened_at is None:
         return "closed"
-    return "open" if now < again else "half-open"
+    again = asked_again_at(circuit)
+    assert again is not None
+    # A clock that was set back must not leave a store alone until it has caught up.
+    is_of_now = circuit.opened_at <= now + FIRST_PAUSE
+    return "open" if is_of_now and now < again else "half-open"
 
 
 def open_circuits(circuits: Mapping[str, Circuit], now: datetime) -> dict[str, Circuit]:
@@ -80,7 +83,7 @@ def describe(circuit: Circuit, now: datetime) -> str:
     again = asked_again_at(circuit)
     if again is None:
         return f"store {circuit.store_id} {failed}; at {FAILURES_TO_OPEN} it is left alone"
-    if now < again:
+    if state_of(circuit, now) == "open":
         return (
             f"store {circuit.store_id} {failed} and is left alone until {again:%Y-%m-%d %H:%M} "
             f"UTC; once its fault is mended, end that with `catalog stores resume "

@@ -79,7 +79,7 @@ class Answer:
 class Known:
     """What is stored of the products in an answer.
 
-    `newer` counts the store's rows that changed after the answer's `since`.
+    `newer` counts the store's records, stored or refused, that changed after the answer's `since`.
     """
 
     pairs: frozenset[Pair] = frozenset()
@@ -203,7 +203,7 @@ def first_syncs(
     wanted = [
         store
         for store in never_synced
-        if store not in unfinished and (store not in kept or kept[store].again_at <= now)
+        if store not in unfinished and (store not in kept or _is_over(kept[store], now))
     ][:MOST_REQUESTS]
     again = {store: _once_more(kept.get(store), FIRST_WAIT, now) for store in wanted}
     return tuple(wanted), kept | again
@@ -228,6 +228,11 @@ def _slot_passed(store: str, every: timedelta, served: datetime | None, now: dat
     period = max(every - SLACK, every / 2)
     shift = share(store) * period
     return floor((now - _EPOCH - shift) / period) > floor((served - _EPOCH - shift) / period)
+
+
+def _is_over(waiting: Waiting, now: datetime) -> bool:
+    # No wait is longer: a clock that was set back must not hold a store up until it has caught up.
+    return not now < waiting.again_at <= now + LONGEST_BACK_OFF
 
 
 def _once_more(before: Waiting | None, every: timedelta, now: datetime) -> Waiting:

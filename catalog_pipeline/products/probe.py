@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import httpx
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, union
 
 from catalog_pipeline.catalog.schema import products, quarantine
 from catalog_pipeline.errors import CatalogError
@@ -128,17 +128,23 @@ def _known(connection: Connection, answer: Answer) -> Known:
         stored |= _quarantined(connection, answer.store_id, ids)
     newer = 0
     if answer.announced is not None and answer.announced > len(answer.pairs):
-        newer = (
-            connection.scalar(
-                select(func.count()).where(
-                    products.c.store_id == answer.store_id,
-                    products.c.removed_by.is_(None),
-                    products.c.updated_at > answer.since,
-                )
-            )
-            or 0
-        )
+        newer = _count_newer(connection, answer)
     return Known(frozenset(stored), newer)
+
+
+def _count_newer(connection: Connection, answer: Answer) -> int:
+    """How many of a store's records, stored or refused, changed after the answer's `since`."""
+    rows = select(products.c.external_id).where(
+        products.c.store_id == answer.store_id,
+        products.c.removed_by.is_(None),
+        products.c.updated_at > answer.since,
+    )
+    refused = select(quarantine.c.external_id).where(
+        quarantine.c.store_id == answer.store_id, quarantine.c.updated_at > answer.since
+    )
+    # A refused version may stand beside the last valid one.
+    newer = union(rows, refused).subquery()
+    return connection.scalar(select(func.count()).select_from(newer)) or 0
 
 
 def _quarantined(connection: Connection, store_id: str, ids: list[str]) -> set[Pair]:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 
 from catalog_pipeline.catalog.schema import store_states, walks
 from catalog_pipeline.products.polling import MOST_REQUESTS, share
+from catalog_pipeline.products.source import PROVING_KINDS
 
 
 def start_of(store_id: str, begin: datetime, window: timedelta) -> datetime:
@@ -62,6 +63,17 @@ def read_watermarks(connection: Connection) -> dict[str, datetime]:
         )
     )
     return {row.store_id: row.watermark for row in rows}
+
+
+def seen_whole_at(connection: Connection, store_id: str) -> datetime | None:
+    """When the last walk that proves what a store has was finished; None if there is none."""
+    found = connection.scalar(
+        select(func.max(walks.c.processed_at)).where(
+            walks.c.store_id == store_id, walks.c.complete, walks.c.kind.in_(PROVING_KINDS)
+        )
+    )
+    assert found is None or isinstance(found, datetime)
+    return found
 
 
 def last_complete_walks(connection: Connection, kinds: Collection[str]) -> dict[str, datetime]:

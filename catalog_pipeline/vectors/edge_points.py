@@ -14,7 +14,7 @@ from uuid import UUID
 import numpy as np
 import qdrant_edge as edge
 
-from catalog_pipeline.errors import CatalogError, PermanentError
+from catalog_pipeline.errors import CatalogError, PermanentError, first_line
 from catalog_pipeline.vectors.index import (
     EVERYTHING,
     Payload,
@@ -128,8 +128,7 @@ def refusals() -> Iterator[None]:
     except CatalogError:
         raise
     except Exception as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise PermanentError(f"Qdrant Edge refused: {reason}") from error
+        raise PermanentError(f"Qdrant Edge refused: {first_line(error)}") from error
 
 
 def _filter(where: PointFilter) -> edge.Filter | None:

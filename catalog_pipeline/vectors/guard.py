@@ -126,17 +126,6 @@ def guard_removals(
     return Guarded(decision, refused)
 
 
-def recorded_removals(
-    connection: Connection, store: StoreConfig, collection: str, model_version: str
-) -> RemovalDecision:
-    """What the guard says of the store's recorded points now, without a look at the index."""
-    unwanted = unwanted_points(collection, Scope.of(store), model_version)
-    requested = count_rows(connection, unwanted)
-    of_approved = _count_approved(connection, store.id, collection, unwanted) if requested else 0
-    recorded = count_rows(connection, recorded_points(collection, store.id))
-    return decide(requested - of_approved, recorded, max_share=store.max_removal_share)
-
-
 def waiting_points(
     database: Database, index: VectorIndex, store: StoreConfig, model_version: str, alias: str
 ) -> WaitingPoints:
@@ -180,10 +169,13 @@ def held_back(
     connection: Connection, store: StoreConfig, collection: str, model_version: str
 ) -> WaitingPoints:
     """The same of the recorded points alone, without a look at the index."""
-    decision = recorded_removals(connection, store, collection, model_version)
+    unwanted = unwanted_points(collection, Scope.of(store), model_version)
+    requested = count_rows(connection, unwanted)
+    of_approved = _count_approved(connection, store.id, collection, unwanted) if requested else 0
+    recorded = count_rows(connection, recorded_points(collection, store.id))
+    decision = decide(requested - of_approved, recorded, max_share=store.max_removal_share)
     if decision.allowed:
         return WaitingPoints(limit=decision.limit)
-    unwanted = unwanted_points(collection, Scope.of(store), model_version)
     found = _named(connection, collection, unwanted)
     return WaitingPoints(len(found), decision.limit, points=found)
 

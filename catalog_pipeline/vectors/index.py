@@ -238,7 +238,7 @@ def check_collection(found: CollectionInfo, spec: CollectionSpec) -> None:
             f"collection {spec.name} belongs to {owner}, this database is deployment "
             f"{spec.deployment_id}; nothing was written. Point CATALOG_DATABASE_URL (or "
             "CATALOG_DATA_DIR) at the database that fills it, set CATALOG_COLLECTION to another "
-            "name, or adopt the collection if its database is gone for good"
+            f"name, or, if its database is gone for good: catalog adopt {spec.name}"
         )
 
 

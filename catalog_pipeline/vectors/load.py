@@ -53,6 +53,7 @@ class LoadCounts:
         stale: of the seen, those that keep their last good image while a new one is not ready.
         quarantined: of the seen, those whose product the source now describes in a way that is not
             valid; they show its last valid row.
+        withheld: of the seen, those whose new vector was not to be loaded.
         lost: were to be refreshed and are not in the collection; now off the record.
         held: exact number of the store's points in the collection after the last write; None if
             nothing was written.
@@ -64,6 +65,7 @@ class LoadCounts:
     unchanged: int = 0
     stale: int = 0
     quarantined: int = 0
+    withheld: int = 0
     lost: int = 0
     held: int | None = None
 
@@ -92,6 +94,7 @@ def load_wanted(
     progress: Progress | None,
     *,
     rewrite: bool = False,
+    withhold: bool = False,
 ) -> LoadCounts:
     """Write the points of the lease's store that are new or changed.
 
@@ -103,13 +106,16 @@ def load_wanted(
         scope: the store's pictures that are wanted.
         progress: called with points looked at and points wanted.
         rewrite: write every point that is ready, changed or not.
+        withhold: load no vector; only payloads are refreshed.
     """
     counts = LoadCounts()
     wanted = wanted_points(spec.name, scope, spec.model_version)
     total: int | None = None
     with lease.database.read() as connection:
         rows = connection.execute(wanted, execution_options={"yield_per": 1_000})
-        owed = owed_points(rows, lease.store_id, spec.model_version, counts, rewrite=rewrite)
+        owed = owed_points(
+            rows, lease.store_id, spec.model_version, counts, rewrite=rewrite, withhold=withhold
+        )
         while group := list(islice(owed, GROUP)):
             _write(lease, files, index, spec, group=group, counts=counts)
             if progress is not None:
@@ -134,6 +140,7 @@ def owed_points(
     counts: LoadCounts,
     *,
     rewrite: bool = False,
+    withhold: bool = False,
 ) -> Iterator[OwedPoint]:
     """Those of the rows of `wanted_points` that must be written; the others are only counted."""
     for row in rows:
@@ -153,6 +160,9 @@ def owed_points(
             counts.unchanged += 1
             continue
         part, position = (None, 0) if has_vector else (row.part, row.row)
+        if withhold and part is not None:
+            counts.withheld += 1
+            continue
         yield OwedPoint(
             point_id=point_id(row.product_id, row.slot),
             product_id=row.product_id,

@@ -291,7 +291,8 @@ def _is_there(database: Database, index: VectorIndex, name: str) -> bool:
     if info.owner != database.deployment_id():
         raise OwnershipError(
             f"collection {name} belongs to deployment {info.owner}, not to this database: point "
-            "CATALOG_DATABASE_URL at the database that filled it"
+            "CATALOG_DATABASE_URL at the database that filled it, or, if that is gone for good: "
+            f"catalog adopt {name}"
         )
     return True
 

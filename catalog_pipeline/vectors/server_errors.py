@@ -13,7 +13,12 @@ import grpc
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from catalog_pipeline.errors import CatalogError, PermanentError, ServiceUnavailableError
+from catalog_pipeline.errors import (
+    CatalogError,
+    PermanentError,
+    ServiceUnavailableError,
+    first_line,
+)
 
 _UNAVAILABLE = {
     grpc.StatusCode.UNAVAILABLE,
@@ -44,7 +49,7 @@ class Server:
         except CatalogError:
             raise
         except (ResponseHandlingException, ResourceExhaustedResponse) as error:
-            raise self._unavailable(_first_line(error)) from error
+            raise self._unavailable(first_line(error)) from error
         except UnexpectedResponse as error:
             status = error.status_code or 0
             if status in {401, 403}:
@@ -62,7 +67,7 @@ class Server:
             raise self._refused(f"{code.name}: {details}") from error
         except (ValueError, TypeError, KeyError, RuntimeError) as error:
             # What the client checks itself, and all that its local mode refuses.
-            raise self._refused(_first_line(error)) from error
+            raise self._refused(first_line(error)) from error
 
     def _unavailable(self, reason: str) -> ServiceUnavailableError:
         return ServiceUnavailableError(
@@ -78,10 +83,6 @@ class Server:
 
     def _refused(self, reason: str) -> PermanentError:
         return PermanentError(f"{self.name} refused: {reason}")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0] or type(error).__name__
 
 
 def _said(error: UnexpectedResponse) -> str:

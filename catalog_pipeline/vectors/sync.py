@@ -59,6 +59,7 @@ class PointsReport:
         waiting: points that have a reason to go and were kept by the removal guard, by reason.
         removal_limit: how many removals the guard lets pass in a run.
         approval_refused: why an approval that came with the run did nothing.
+        withheld: points that were not written because no vector was to be loaded.
         lost: records whose point was missing from the collection; loaded again if still wanted.
         unrecorded: points found without a record.
         seconds: of the whole stage.
@@ -80,6 +81,7 @@ class PointsReport:
     waiting: dict[str, int]
     removal_limit: int
     approval_refused: str | None
+    withheld: int
     lost: int
     unrecorded: int
     seconds: float
@@ -97,6 +99,7 @@ def sync_points(
     deployment_id: UUID,
     product_id: UUID | None = None,
     rewrite: bool = False,
+    withhold: bool = False,
     compare_ids: bool = False,
     approval: Approval | None = None,
     progress: Progress | None = None,
@@ -113,6 +116,7 @@ def sync_points(
         deployment_id: this database's own.
         product_id: only the points of this product.
         rewrite: write every point that is ready again, changed or not.
+        withhold: load no vector; payloads are refreshed and points removed all the same.
         compare_ids: compare the collection's ids with the records even if their counts agree.
         approval: a person's word on the removals that wait.
         progress: called with points looked at and points wanted.
@@ -138,13 +142,16 @@ def sync_points(
     scope = Scope.of(store, product_id)
     index.ensure(spec, alias)
     held, before, drift = _settle(lease, index, spec, store, compare_ids)
-    counts = load_wanted(lease, files, index, spec, scope, progress, rewrite=rewrite)
+    counts = load_wanted(
+        lease, files, index, spec, scope, progress, rewrite=rewrite, withhold=withhold
+    )
     if counts.lost:
         # Points that vanished while the counts agreed; now off the record, so owed again.
-        again = load_wanted(lease, files, index, spec, scope, None)
+        again = load_wanted(lease, files, index, spec, scope, None, withhold=withhold)
         counts.upserted += again.upserted
         counts.stale = again.stale
         counts.quarantined = again.quarantined
+        counts.withheld = again.withheld
         counts.held = again.held if again.held is not None else counts.held
     removed = _remove(
         lease, index, spec, store, scope, before=before, drift=drift, approval=approval
@@ -167,6 +174,7 @@ def sync_points(
         waiting=removed.waiting,
         removal_limit=removed.limit,
         approval_refused=removed.refused,
+        withheld=counts.withheld,
         lost=drift.lost + counts.lost,
         unrecorded=drift.unrecorded,
         seconds=seconds,

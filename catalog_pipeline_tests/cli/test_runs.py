@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from catalog_pipeline.cli.runs import has_live_daemon, register_partitions
 from catalog_pipeline.defs.partitions import STORES
 from catalog_pipeline.defs.runs import EXECUTED_BY, end_dead_runs, why_failed
 from catalog_pipeline.errors import ServiceUnavailableError
-from catalog_pipeline.processes import is_running
+from catalog_pipeline.processes import is_running, process_name, this_process
 
 THIS_RUN = "this run"
 
@@ -71,7 +70,7 @@ def test_runs_of_dead_processes_are_marked_failed(instance: DagsterInstance) -> 
 def test_a_process_that_nobody_buried_is_dead(instance: DagsterInstance) -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     process = psutil.Process(child.pid)
-    owner = f"{socket.gethostname()}|{child.pid}|{process.create_time():.2f}"
+    owner = process_name(child.pid)
     run_id = started(instance, owner)
     assert ended(instance) == []
     process.kill()
@@ -84,13 +83,28 @@ def test_a_process_that_nobody_buried_is_dead(instance: DagsterInstance) -> None
 def test_runs_of_the_living_of_others_and_of_the_daemon_are_left_alone(
     instance: DagsterInstance,
 ) -> None:
-    here = f"{socket.gethostname()}|{os.getpid()}|{psutil.Process().create_time():.2f}"
-    kept = [started(instance, owner) for owner in (here, "another-machine|1|1.00", None)]
+    kept = [started(instance, owner) for owner in (this_process(), "another-machine|1|1.00", None)]
     assert ended(instance) == []
     for run_id in kept:
         run = instance.get_run_by_id(run_id)
         assert run is not None
         assert run.status == DagsterRunStatus.STARTED
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere psutil moves with the clock")
+@pytest.mark.parametrize("seconds", [-3600, 1, 3600])
+def test_a_clock_that_was_set_ends_no_run(
+    instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    kept, dead = started(instance, this_process()), started(instance, dead_process())
+    # As /proc/stat shows it: the kernel derives its boot from the clock of the moment.
+    booted = psutil.boot_time() + seconds
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: booted)
+    assert ended(instance) == [dead]
+    assert is_running(this_process())
+    run = instance.get_run_by_id(kept)
+    assert run is not None
+    assert run.status == DagsterRunStatus.STARTED
 
 
 def test_a_run_that_ends_while_it_is_looked_at_keeps_its_end(

@@ -24,7 +24,7 @@ from catalog_pipeline.drawing.plots import (
 )
 from catalog_pipeline.drawing.sheet import Section, Tile, draw_sheet
 
-RED, WHITE = (220, 20, 20), (255, 255, 255)
+RED = (220, 20, 20)
 HOSTILE = ["", "a" * 500, "\x1b[31m\x00\n", "$\\frac{1}", "<b>", "漢字", "\U0001f457", "\ud800"]
 
 

@@ -32,8 +32,6 @@ TINY: dict[str, Any] = {
 SQUASHED = {"size": 32, "mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "squash"}
 CROPPED = {"size": 32, "interpolation": "bilinear", "resize_mode": "shortest"}
 
-BuildCheckpoint = Callable[..., Path]
-
 
 def write_checkpoint(
     folder: Path,

@@ -1,3 +1,5 @@
+"""Vectors are open_clip's own, and a picture that fails costs no other its vector."""
+
 from __future__ import annotations
 
 import io

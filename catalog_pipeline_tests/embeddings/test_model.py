@@ -1,3 +1,5 @@
+"""What a model version is made of, and what is said of a model that is not there."""
+
 from __future__ import annotations
 
 import hashlib

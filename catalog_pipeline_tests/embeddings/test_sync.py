@@ -1,3 +1,5 @@
+"""The stage: each accepted picture is embedded once, and what is not done stays owed."""
+
 from __future__ import annotations
 
 import os

@@ -16,8 +16,8 @@ def unit(count: int, seed: int = 3) -> np.typing.NDArray[np.float32]:
 
 @pytest.mark.parametrize("count", [0, 1, 9, 200])
 def test_different_vectors_of_length_1_are_sound(count: int) -> None:
-    assert unsound(unit(count)) == {}
-    assert unsound(unit(count).astype(np.float16).astype(np.float32)) == {}
+    assert unsound(unit(count), range(count)) == {}
+    assert unsound(unit(count).astype(np.float16).astype(np.float32), range(count)) == {}
 
 
 def test_each_fault_is_told_with_its_rows() -> None:
@@ -26,20 +26,29 @@ def test_each_fault_is_told_with_its_rows() -> None:
     vectors[7] = 0
     vectors[8] *= 1.01
 
-    assert unsound(vectors) == {NOT_FINITE: [3, 4], NOT_NORMALISED: [7, 8]}
+    assert unsound(vectors, range(30)) == {NOT_FINITE: [3, 4], NOT_NORMALISED: [7, 8]}
 
 
 def test_a_model_that_sees_the_same_in_everything_is_told_from_few_copies() -> None:
     same = np.repeat(unit(1), 40, axis=0) + np.float32(1e-4) * unit(40)
     same /= np.linalg.norm(same, axis=1, keepdims=True)
 
-    assert unsound(same) == {ALL_ALIKE: list(range(40))}
-    assert unsound(same[:9]) == {}
-    assert unsound(np.concatenate([same, unit(4)])) == {}
+    assert unsound(same, range(40)) == {ALL_ALIKE: list(range(40))}
+    assert unsound(same[:9], range(9)) == {}
+    assert unsound(np.concatenate([same, unit(4)]), range(44)) == {}
+
+
+def test_copies_of_one_picture_are_rightly_alike() -> None:
+    """A shop may show one picture for many products, saved anew each time."""
+    same = np.repeat(unit(1), 40, axis=0)
+
+    assert unsound(same, ["a look"] * 40) == {}
+    assert unsound(same, [row % 9 for row in range(40)]) == {}
+    assert unsound(same, [row % 10 for row in range(40)]) == {ALL_ALIKE: list(range(40))}
 
 
 def test_related_pictures_are_not_alike() -> None:
     near = np.repeat(unit(1), 40, axis=0) + np.float32(0.2) * unit(40)
     near /= np.linalg.norm(near, axis=1, keepdims=True)
 
-    assert unsound(near) == {}
+    assert unsound(near, range(40)) == {}

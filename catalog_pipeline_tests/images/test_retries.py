@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from unittest.mock import Mock
 
@@ -20,15 +19,6 @@ from catalog_pipeline.images.retries import (
     pause_before_next,
     retry_after,
 )
-
-
-@pytest.fixture
-def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "Asia/Kolkata")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,18 @@ def test_what_began_before_it_opened_may_still_close_it(database: Database) -> N
     assert circuit(database) is None
 
 
+def test_a_clock_that_was_set_back_leaves_no_store_alone_for_years(database: Database) -> None:
+    with time_machine.travel(NOW + timedelta(days=3_000), tick=False):
+        fail(database, FAILURES_TO_OPEN)
+    found = known(database)
+    assert state_of(found, NOW) == "half-open"
+    assert "the next attempt decides" in describe(found, NOW)
+    with time_machine.travel(NOW, tick=False):
+        fail(database, 1)
+    assert known(database).opened_at == NOW
+    assert state_of(known(database), NOW - timedelta(seconds=9)) == "open", "clocks differ a little"
+
+
 def test_one_store_opens_alone(database: Database) -> None:
     fail(database, FAILURES_TO_OPEN)
     record_failure(database, "nordhavn", "walk", "answered 502")

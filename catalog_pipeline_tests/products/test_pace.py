@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -12,15 +10,6 @@ from catalog_pipeline.products.pace import LONGEST_PAUSE, Pace, http_date, retry
 from catalog_pipeline_tests.products.wordpress import FakeTime
 
 NOW = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "Asia/Kolkata")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 def test_requests_are_spaced_and_nobody_waits_without_need() -> None:

@@ -226,3 +226,4 @@ def test_a_first_sync_is_asked_for_once_and_again_after_a_while() -> None:
     assert first_syncs(["new"], asked, (), now + 4 * FIRST_WAIT - TICK)[0] == ()
     assert first_syncs(["new"], asked, (), now + 4 * FIRST_WAIT)[0] == ("new",)
     assert first_syncs([], asked, (), NOW) == ((), {})
+    assert first_syncs(["new"], asked, (), NOW - timedelta(days=9))[0] == ("new",), "set back"

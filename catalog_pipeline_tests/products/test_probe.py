@@ -98,11 +98,10 @@ def test_more_changes_than_one_answer_holds(config: StoreConfig, any_database: D
     assert news(any_database, answer)
 
 
-def test_a_refused_version_is_no_news(any_database: Database) -> None:
-    moment = datetime(2026, 3, 1, tzinfo=UTC)
-    row = {
-        "store_id": "atelier",
-        "external_id": "7",
+def refused(store_id: str, external_id: str, moment: datetime) -> dict[str, object]:
+    return {
+        "store_id": store_id,
+        "external_id": external_id,
         "walk_id": "w",
         "reason": "name: is missing",
         "raw": "{}",
@@ -111,8 +110,29 @@ def test_a_refused_version_is_no_news(any_database: Database) -> None:
         "updated_at": moment,
         "quarantined_at": moment,
     }
+
+
+def test_refused_versions_that_one_answer_does_not_show_are_no_news(
+    config: StoreConfig, walked: datetime, database: Database
+) -> None:
+    """Scheduled products are announced by every probe, for months; one refused is no change."""
+    scheduled = probe_store(config, walked)
+    assert scheduled.announced == len(scheduled.pairs) > 0
+    one, moment = scheduled.pairs[0]
+    assert moment is not None
+    beside, alone = refused(config.id, one, moment), refused(config.id, "999999", moment)
+    with database.write() as connection:
+        upsert(connection, quarantine, [beside, alone])
+    announced = scheduled.announced + 1
+
+    assert not news(database, Answer(config.id, scheduled.since, (), announced))
+    assert news(database, Answer(config.id, scheduled.since, (), announced + 1))
+
+
+def test_a_refused_version_is_no_news(any_database: Database) -> None:
+    moment = datetime(2026, 3, 1, tzinfo=UTC)
     with any_database.write() as connection:
-        upsert(connection, quarantine, [row])
+        upsert(connection, quarantine, [refused("atelier", "7", moment)])
 
     later = moment + timedelta(seconds=1)
     assert not news(any_database, Answer("atelier", moment, (("7", moment),), 1))

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 GROUPS = ("stores", "products", "images", "embeddings", "vectors", "report")
 _FLAGS = (
@@ -106,3 +106,30 @@ def show_picture(page: Page, name: str) -> Locator:
     picture = page.locator('img[src^="data:image/webp;base64,"]').last
     picture.wait_for()
     return picture
+
+
+def automation_switch(page: Page, name: str) -> Locator:
+    """What turns a sensor or a schedule on and off, on the page of all of them."""
+    item = page.locator("[class*=ListItem_listItem]").filter(has=page.get_by_text(name, exact=True))
+    # The first checkbox chooses the line.
+    return item.get_by_role("checkbox").last
+
+
+@contextmanager
+def switched_off(page: Page, name: str) -> Iterator[None]:
+    """A sensor that does nothing meanwhile, as a person sees to it."""
+    _switch(page, name, on=False)
+    try:
+        yield
+    finally:
+        _switch(page, name, on=True)
+
+
+def _switch(page: Page, name: str, *, on: bool) -> None:
+    page.goto("/automation")
+    switch = automation_switch(page, name)
+    expect(switch).to_be_enabled()
+    expect(switch).to_be_checked(checked=not on)
+    # The input itself is hidden behind what its label draws.
+    switch.locator("..").click()
+    expect(switch).to_be_checked(checked=on)

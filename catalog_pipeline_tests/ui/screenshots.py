@@ -1,4 +1,4 @@
-"""`python -m catalog_pipeline_tests.ui.screenshots FOLDER`: the UI's pages as PNG files.
+"""`python -m catalog_pipeline_tests.ui.screenshots FOLDER`: README's pictures as PNG files.
 
 Syncs the sample stores first, so that the pages show a catalogue as `make demo` leaves it.
 """
@@ -6,26 +6,47 @@ Syncs the sample stores first, so that the pages show a catalogue as `make demo`
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import dagster as dg
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 from catalog_pipeline.defs.partitions import STORES
 from catalog_pipeline_tests.deployment import sample_deployment
-from catalog_pipeline_tests.ui.browser import browser_page, find_chromium, open_lineage
-from catalog_pipeline_tests.ui.servers import dagster_servers
+from catalog_pipeline_tests.ui.browser import (
+    browser_page,
+    find_chromium,
+    metadata_row,
+    open_event,
+    open_lineage,
+    show_picture,
+)
+from catalog_pipeline_tests.ui.servers import DagsterServers, dagster_servers
 
+QUERY = "checked purple dress"
+STORE = "atelier"
+_MOST_BYTES = 200_000
 _COLOURS = 256
-# CSS pixels, and how many of the picture's pixels each becomes.
-_SIZE = (1280, 980)
-_LINEAGE_SIZE = (1640, 500)
-_SCALE = 1.5
 _SETTLED_MILLISECONDS = 2500
+
+# What of a page is shown: all that is in the window, or one part of it.
+Shown = Page | Locator
+
+
+class Shot(NamedTuple):
+    """How a page is opened: in CSS pixels, and how many of the picture's pixels each becomes."""
+
+    width: int
+    height: int
+    scale: float
+    show: Callable[[Page], Shown]
 
 
 def main(folder: Path) -> None:
@@ -41,43 +62,80 @@ def main(folder: Path) -> None:
         with dg.DagsterInstance.from_config(str(deployment.dagster_home)) as instance:
             instance.add_dynamic_partitions(STORES, list(deployment.stores.stores))
         with dagster_servers(deployment) as servers:
-            run_ids = [servers.launch("sync_store", store) for store in deployment.stores.stores]
-            runs = servers.wait_for(run_ids)
-            assert {run.status for run in runs.values()} == {"SUCCESS"}, servers.output
-            pages: dict[str, tuple[tuple[int, int], Callable[[Page], None]]] = {
-                "lineage": (_LINEAGE_SIZE, _lineage),
-                "materialisation": (_SIZE, _materialisation),
-                "asset": (_SIZE, _asset),
-                "run": (_SIZE, lambda page: _run(page, run_ids[-1])),
-            }
-            with browser_page(chromium, servers.url, scale=_SCALE) as page:
-                for name, (size, show) in pages.items():
-                    page.set_viewport_size({"width": size[0], "height": size[1]})
-                    show(page)
+            _sync(servers)
+            found = Path(place) / "search.html"
+            _search(servers, found)
+            for name, shot in _shots(servers, found).items():
+                with browser_page(chromium, servers.url, scale=shot.scale) as page:
+                    page.set_viewport_size({"width": shot.width, "height": shot.height})
+                    shown = shot.show(page)
                     page.wait_for_timeout(_SETTLED_MILLISECONDS)
-                    _save(page.screenshot(), folder / f"{name}.png")
+                    _save(shown.screenshot(), folder / f"{name}.png")
 
 
-def _lineage(page: Page) -> None:
-    """With both side panels closed: only above a certain scale do assets show their details."""
+def _shots(servers: DagsterServers, found: Path) -> dict[str, Shot]:
+    """All of them by name; `found` is the page of a search."""
+    return {
+        "lineage": Shot(1640, 640, 1.5, _lineage),
+        "materialisation": Shot(1180, 900, 1.5, lambda page: _materialisation(page, servers)),
+        # As large as they are: stretched, they blur.
+        "contact_sheet": Shot(
+            1180, 900, 1, lambda page: _drawn(page, servers, "product_images", "contact_sheet")
+        ),
+        "neighbours": Shot(
+            1180, 900, 1, lambda page: _drawn(page, servers, "qdrant_points", "neighbours")
+        ),
+        "report": Shot(1640, 900, 1.25, lambda page: _report(page, servers)),
+        "search": Shot(1180, 660, 1, lambda page: _opened(page, found.as_uri())),
+    }
+
+
+def _sync(servers: DagsterServers) -> None:
+    """Every store, and then the report with the checks; what sensors ask for comes to its end."""
+    stores = servers.deployment.stores.stores
+    runs = servers.wait_for([servers.launch("sync_store", store) for store in stores])
+    assert {run.status for run in runs.values()} == {"SUCCESS"}, servers.output
+    servers.wait_for(servers.runs().keys())
+    report = servers.launch("report_stores")
+    assert servers.wait_for([report])[report].status == "SUCCESS", servers.output
+
+
+def _search(servers: DagsterServers, file: Path) -> None:
+    catalog = str(Path(sys.executable).with_name("catalog"))
+    command = [catalog, "search", "--text", QUERY, "--html", str(file)]
+    environ = os.environ | servers.deployment.environ
+    subprocess.run(command, env=environ, check=True, stdout=subprocess.DEVNULL)
+
+
+def _lineage(page: Page) -> Shown:
+    """With both side panels closed, for the graph to have room."""
     open_lineage(page)
     page.get_by_text("Hide navigation").click()
     page.locator("[aria-label=panel_show_right]").last.click()
-    page.wait_for_timeout(_SETTLED_MILLISECONDS)
-    # A double click on the background fits the graph to the room it has now.
-    page.mouse.dblclick(_LINEAGE_SIZE[0] / 2, _LINEAGE_SIZE[1] - 40)
+    # The graph is fitted to its room when it is opened.
+    open_lineage(page)
+    return page
 
 
-def _materialisation(page: Page) -> None:
-    page.goto("/assets/product_images?view=partitions&partition=atelier")
+def _materialisation(page: Page, servers: DagsterServers) -> Shown:
+    drawn = servers.drawn("product_images", "contact_sheet", STORE)
+    open_event(page, "product_images", drawn.timestamp)
+    return page
 
 
-def _asset(page: Page) -> None:
-    page.goto("/assets/product_images?view=overview")
+def _drawn(page: Page, servers: DagsterServers, asset: str, picture: str) -> Shown:
+    open_event(page, asset, servers.drawn(asset, picture, STORE).timestamp)
+    return show_picture(page, picture)
 
 
-def _run(page: Page, run_id: str) -> None:
-    page.goto(f"/runs/{run_id}")
+def _report(page: Page, servers: DagsterServers) -> Shown:
+    open_event(page, "store_report", servers.materialisations("store_report")[0].timestamp)
+    return metadata_row(page, "stores").locator("table")
+
+
+def _opened(page: Page, address: str) -> Shown:
+    page.goto(address)
+    return page
 
 
 def _save(png: bytes, path: Path) -> None:
@@ -85,7 +143,9 @@ def _save(png: bytes, path: Path) -> None:
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     picture = picture.quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     picture.save(path, optimize=True)
-    print(f"{path}  {path.stat().st_size / 1000:.0f} kB")
+    size = path.stat().st_size
+    assert size < _MOST_BYTES, f"{path} has {size:,} bytes"
+    print(f"{path}  {size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import dagster as dg
 import httpx
 import psutil
 
@@ -80,6 +81,13 @@ class Listener(NamedTuple):
     port: int
 
 
+class Drawn(NamedTuple):
+    """When a picture was stored with a materialisation, in seconds since 1970, and its Markdown."""
+
+    timestamp: float
+    markdown: str
+
+
 @dataclass(frozen=True)
 class DagsterServers:
     """A running webserver and daemon."""
@@ -103,8 +111,11 @@ class DagsterServers:
         """The data of an answer."""
         return ask(self.url, query, variables)
 
-    def launch(self, job: str, store_id: str, assets: Sequence[str] = ()) -> str:
-        """Launch one partition as the UI does; without assets, all of a named job. Its run id."""
+    def launch(self, job: str, store_id: str = "", assets: Sequence[str] = ()) -> str:
+        """Launch one partition as the UI does; without assets, all of a named job. Its run id.
+
+        Without a store it is for all of them.
+        """
         selector: dict[str, Any] = {
             "repositoryLocationName": LOCATION,
             "repositoryName": "__repository__",
@@ -112,7 +123,7 @@ class DagsterServers:
         }
         if assets:
             selector["assetSelection"] = [{"path": [asset]} for asset in assets]
-        tags = [{"key": "dagster/partition", "value": store_id}]
+        tags = [{"key": "dagster/partition", "value": store_id}] if store_id else []
         params = {"selector": selector, "mode": "default", "executionMetadata": {"tags": tags}}
         launched = self.graphql(_LAUNCH, {"params": params})["launchPipelineExecution"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
@@ -151,6 +162,25 @@ class DagsterServers:
             assert time.monotonic() < deadline, f"{found}\n{self.output}"
             meanwhile()
             time.sleep(0.3)
+
+    def materialisations(self, asset: str, store_id: str = "") -> Sequence[dg.EventLogRecord]:
+        """Of one partition, or of an asset that has none; the newest first."""
+        with dg.DagsterInstance.from_config(str(self.deployment.dagster_home)) as instance:
+            return instance.fetch_materializations(
+                dg.AssetRecordsFilter(
+                    asset_key=dg.AssetKey(asset), asset_partitions=[store_id] if store_id else None
+                ),
+                limit=100,
+            ).records
+
+    def drawn(self, asset: str, picture: str, store_id: str = "") -> Drawn:
+        """The newest materialisation that shows a picture, and not a link to the last one."""
+        for record in self.materialisations(asset, store_id):
+            assert record.asset_materialization is not None
+            found = record.asset_materialization.metadata.get(picture)
+            if isinstance(found, dg.MarkdownMetadataValue):
+                return Drawn(record.timestamp, str(found.value))
+        raise LookupError(f"no {picture} was drawn of {asset} {store_id}")
 
     def partition_status(self, asset: str) -> dict[str, set[str]]:
         """Partitions of an asset by status, as its page shows them."""

@@ -5,23 +5,35 @@ One module, so that parallel test processes start the servers once.
 
 from __future__ import annotations
 
+import base64
+import io
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from ipaddress import ip_address
 from itertools import pairwise
 from typing import NamedTuple
 
 import dagster as dg
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from catalog_pipeline_tests.deployment import STAGES
 from catalog_pipeline_tests.ui.browser import (
     GROUPS,
+    automation_switch,
     browser_page,
     find_chromium,
     launch_partition,
+    launched_run,
+    metadata_row,
+    open_event,
     open_lineage,
+    select_upstream,
+    show_picture,
+    switched_off,
 )
 from catalog_pipeline_tests.ui.servers import DagsterServers, Listener, Run, listeners_of
 
@@ -32,7 +44,17 @@ pytestmark = pytest.mark.timeout(300)
 EXPECTED_WARNINGS = re.compile(
     r"No cursor for event type DagsterEventType\.RUN_(FAILURE|SUCCESS), ignoring older events$"
     r"|No heartbeat received in 20 seconds, shutting down$"
+    # What a check finds at a store, in a run's own log.
+    r"|- standing_checks - store \w+: "
 )
+# Of twenty products: more than a check lets pass.
+BROKEN = 6
+VERDICTS = ("Succeeded", "Failed", "Not Evaluated")
+AUTOMATION = """{
+  repositoryOrError(repositorySelector: {
+    repositoryName: "__repository__", repositoryLocationName: "catalog_pipeline"
+  }) { ... on Repository { sensors { name } schedules { name } } }
+}"""
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -59,7 +81,7 @@ def first_runs(servers: DagsterServers) -> FirstRuns:
     return FirstRuns(from_launchpad, same_store, from_graph, runs, frozenset(listeners))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(servers: DagsterServers) -> Iterator[Page]:
     chromium = find_chromium()
     if chromium is None:
@@ -136,13 +158,11 @@ def test_neither_server_has_anything_to_warn_of(
     assert complaints == []
 
 
-def test_the_lineage_shows_the_five_assets_in_their_groups(
-    page: Page, first_runs: FirstRuns
-) -> None:
+def test_the_lineage_leads_from_the_stores_to_the_alias(page: Page, first_runs: FirstRuns) -> None:
     open_lineage(page)
 
     graph = page.locator("svg").filter(has_text="qdrant_points")
-    for name in (*GROUPS, *STAGES):
+    for name in (*GROUPS, "woocommerce_stores", *STAGES, "search_alias", "store_report"):
         expect(graph.get_by_text(name, exact=True).first).to_be_visible()
 
 
@@ -169,31 +189,121 @@ def test_an_assets_page_says_what_it_is_and_how_its_partitions_stand(
         expect(page.get_by_text(store_id, exact=True).first).to_be_visible()
 
 
-def test_a_partition_is_run_from_the_graph_and_its_counts_are_read_in_the_ui(
+def test_a_partition_is_run_from_the_graph_and_the_check_that_fails_names_the_store(
     page: Page, servers: DagsterServers, first_runs: FirstRuns
 ) -> None:
-    known = servers.runs().keys()
-    open_lineage(page)
-    launch_partition(page, "nordhavn")
-    expect(page.get_by_text("Launched run").first).to_be_visible()
-    (run_id,) = servers.runs().keys() - known
-    run = servers.wait_for([run_id])[run_id]
-    assert (run.status, run.partition) == ("SUCCESS", "nordhavn")
+    store = servers.deployment.stores.stores["nordhavn"]
+    # A sync that comes after a check hides its result.
+    with switched_off(page, "poll_stores"):
+        for product in store.product_ids()[:BROKEN]:
+            store.edit(product, name=None)
+        open_lineage(page)
+        select_upstream(page, "qdrant_points")
+        run_id = _over(servers, launch_partition(page, "nordhavn"))
+        run = servers.runs()[run_id]
+        assert (run.status, run.partition) == ("SUCCESS", "nordhavn")
+
+        page.goto("/assets/products?view=checks&checkDetail=few_are_quarantined")
+        expect(page.get_by_text("When it fails")).to_be_visible()
+        told = page.get_by_text(re.compile(r"^nordhavn: \d+ records in quarantine \(name: "))
+        expect(told.first).to_be_visible()
+        _expect_verdict(page, "few_are_quarantined", "Failed")
+        for name in ("currency_is_the_stores", "no_removals_wait", "prices_are_plausible"):
+            _expect_verdict(page, name, "Succeeded")
+
+        page.goto("/assets/qdrant_points?view=checks&checkDetail=every_store_passes")
+        told = page.get_by_text(re.compile("nordhavn: .*few_are_quarantined"))
+        expect(told.first).to_be_visible()
+        _expect_verdict(page, "every_store_passes", "Failed")
 
     page.goto(f"/runs/{run_id}")
     expect(page.get_by_text("Success", exact=True).first).to_be_visible()
     expect(page.get_by_text("partition: nordhavn")).to_be_visible()
-    expect(page.get_by_text("5 assets")).to_be_visible()
 
-    page.goto("/assets/qdrant_points?view=partitions&partition=nordhavn")
+    event = next(
+        event
+        for event in servers.materialisations("qdrant_points", "nordhavn")
+        if event.run_id == run_id
+    )
+    open_event(page, "qdrant_points", event.timestamp)
     expect(page.get_by_text(run_id[:8], exact=True)).to_be_visible()
-    with dg.DagsterInstance.from_config(str(servers.deployment.dagster_home)) as instance:
-        event = instance.get_latest_materialization_event(dg.AssetKey("qdrant_points"))
-    assert event is not None
-    assert event.run_id == run_id
     assert event.asset_materialization is not None
     found = event.asset_materialization.metadata
     assert found["upserted"].value == 0
     for name in ("points", "unchanged", "collection", "status"):
-        row = page.get_by_role("row").filter(has=page.get_by_text(name, exact=True))
+        row = metadata_row(page, name)
         expect(row.get_by_text(str(found[name].value), exact=True).first).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("asset", "picture"),
+    [
+        ("product_images", "contact_sheet"),
+        ("product_images", "histograms"),
+        ("image_embeddings", "map"),
+        ("qdrant_points", "neighbours"),
+    ],
+)
+def test_a_materialisations_picture_is_seen(
+    page: Page, servers: DagsterServers, first_runs: FirstRuns, asset: str, picture: str
+) -> None:
+    drawn = servers.drawn(asset, picture, "atelier")
+    encoded = re.search(r"base64,([^)]+)\)", drawn.markdown)
+    assert encoded is not None
+    width, height = Image.open(io.BytesIO(base64.b64decode(encoded[1]))).size
+
+    open_event(page, asset, drawn.timestamp)
+    seen = show_picture(page, picture)
+
+    # 0 until the browser has decoded it, and for ever where it cannot.
+    expect(seen).to_have_js_property("naturalWidth", width)
+    expect(seen).to_have_js_property("naturalHeight", height)
+    assert width > height / 3 > 50
+
+
+def test_sensors_and_schedules_are_listed_and_on(page: Page, servers: DagsterServers) -> None:
+    found = servers.graphql(AUTOMATION)["repositoryOrError"]
+    names = {one["name"] for kind in ("sensors", "schedules") for one in found[kind]}
+    assert {"keep_stores", "poll_stores", "refresh_report", "nightly_walks"} <= names
+
+    page.goto("/automation")
+
+    for name in names:
+        expect(automation_switch(page, name)).to_be_checked()
+
+
+def test_the_report_is_made_in_the_ui_and_its_table_agrees_with_the_database(
+    page: Page, servers: DagsterServers, first_runs: FirstRuns
+) -> None:
+    page.goto("/assets/store_report?view=overview")
+    page.get_by_role("button", name="Materialize").first.click()
+    run_id = _over(servers, launched_run(page))
+    assert servers.runs()[run_id].status == "SUCCESS"
+
+    event = next(
+        event for event in servers.materialisations("store_report") if event.run_id == run_id
+    )
+    open_event(page, "store_report", event.timestamp)
+    with closing(sqlite3.connect(servers.deployment.folder / "catalog.sqlite")) as database:
+        points = dict(database.execute("select store_id, count(*) from points group by store_id"))
+    assert points.keys() == servers.deployment.stores.stores.keys()
+    for store_id, count in points.items():
+        row = page.get_by_role("row").filter(
+            has=page.get_by_role("cell").get_by_text(store_id, exact=True)
+        )
+        expect(row.last.get_by_text(str(count), exact=True).first).to_be_visible()
+
+
+def _expect_verdict(page: Page, check: str, verdict: str) -> None:
+    """What the list of an asset's checks says of one of them."""
+    words = " or ".join(f"contains(., '{word}')" for word in VERDICTS)
+    item = page.get_by_text(check, exact=True).first.locator(f"xpath=ancestor::*[{words}][1]")
+    # The name stands there once to be read and once to be measured.
+    expect(item).to_have_text(re.compile(f"^({check})+{verdict}$"))
+
+
+def _over(servers: DagsterServers, begin: str) -> str:
+    """The whole id of a run that is known by how its id begins, once it is over."""
+    (run_id,) = [run_id for run_id in servers.runs() if run_id.startswith(begin)]
+    servers.wait_for([run_id])
+    return run_id

@@ -1,3 +1,5 @@
+"""A store's way into a collection, on each engine that serves one."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

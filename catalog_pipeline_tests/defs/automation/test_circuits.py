@@ -145,7 +145,7 @@ def test_a_person_s_run_tries_and_says_how_the_store_stands(opened: Shops) -> No
 def test_status_shows_it_and_resume_ends_it(opened: Shops) -> None:
     opened.instance.add_dynamic_partitions(STORES, ["atelier"])
     text = ask(opened, "status")
-    assert "atelier: open circuit: store atelier failed 3 times in a row" in text
+    assert "atelier: failed 3 times in a row, left alone until" in text
     assert "answered 502 with a web page" in text
     atelier, nordhavn = json.loads(ask(opened, "status", "--json"))["stores"]
     assert (atelier["circuit"]["state"], atelier["circuit"]["failures"]) == ("open", 3)
