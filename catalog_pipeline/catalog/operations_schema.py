@@ -74,4 +74,7 @@ syncs = Table(
     # When Dagster last changed its record of the run.
     Column("updated_at", UtcDateTime, nullable=False),
     Index(None, "store_id", "updated_at"),
+    # What goes on, and what changed last, is asked twice a minute.
+    Index(None, "status"),
+    Index(None, "updated_at"),
 )

@@ -26,7 +26,7 @@ def adopt(collection: str, reason: str, as_json: bool) -> None:
 
     \b
     Examples:
-      catalog adopt products__fashion-1a2b --reason "restored without its database"
+      catalog adopt products__clip-1a2b --reason "its database burnt"
     """
     settings = load_settings()
     with open_database(settings) as database, open_index(settings) as index:

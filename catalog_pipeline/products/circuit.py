@@ -41,6 +41,8 @@ STORE_FAILURES = (StoreRefusedError, StoreUnavailableError, StoreMisbehavedError
 State = Literal["closed", "open", "half-open"]
 
 _LONGEST_REASON = 1_000
+# Fewer stores that fail at once may well all be down.
+_FEWEST_TO_BLAME_US = 3
 
 
 class CircuitOpenError(TransientError):
@@ -126,12 +128,16 @@ def record_answers(
 ) -> dict[str, Circuit]:
     """Record how probes went; returns the circuits of the stores that failed.
 
+    Where not one of several stores answers, our own network is away and no store is to blame.
+
     Args:
         database: where the state is kept.
         answers: what the probes brought.
         circuits: the stores that had failed before; the success of any other changes nothing.
     """
-    failed = {}
+    failed: dict[str, Circuit] = {}
+    if len(answers) >= _FEWEST_TO_BLAME_US and all(answer.store_failed for answer in answers):
+        return failed
     for answer in answers:
         store = answer.store_id
         if answer.store_failed:

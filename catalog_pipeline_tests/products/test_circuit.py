@@ -223,3 +223,20 @@ def test_pauses_grow_and_are_bounded(failures: int) -> None:
 def test_the_record_of_a_success_is_written_once(database: Database) -> None:
     record_success(database, STORE, "walk")
     assert circuit(database) is None
+
+
+def test_when_not_one_of_several_stores_answers_no_store_is_to_blame(database: Database) -> None:
+    def answers(*failed: bool) -> list[Answer]:
+        return [
+            Answer(f"store-{number}", NOW, problem="no route", store_failed=one)
+            if one
+            else Answer(f"store-{number}", NOW)
+            for number, one in enumerate(failed)
+        ]
+
+    assert record_answers(database, answers(True, True, True), {}) == {}
+    assert sorted(record_answers(database, answers(True, True, False), {})) == [
+        "store-0",
+        "store-1",
+    ]
+    assert sorted(record_answers(database, answers(True, True), {})) == ["store-0", "store-1"]

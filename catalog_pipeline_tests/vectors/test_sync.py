@@ -15,13 +15,16 @@ from hypothesis import strategies as st
 from qdrant_client import QdrantClient
 from sqlalchemy import delete, func, select
 
+from catalog_pipeline.catalog.audit import entries
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.lease import LeaseLostError
 from catalog_pipeline.catalog.schema import leases, points, products
 from catalog_pipeline.embeddings.parts import read_vectors, write_part
 from catalog_pipeline.embeddings.problems import MissingPartError, PartError
+from catalog_pipeline.errors import PermanentError
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.vectors import load
+from catalog_pipeline.vectors.adoption import adopt_collection
 from catalog_pipeline.vectors.index import OwnershipError, Points, VectorIndex
 from catalog_pipeline.vectors.qdrant_server import ServerIndex
 from catalog_pipeline_tests.vectors.engines import close_to, simple_payload, unit_vectors
@@ -358,6 +361,31 @@ def test_another_deployment_can_empty_nothing(shop: Shop) -> None:
     with pytest.raises(OwnershipError, match="adopt"):
         shop.sync(deployment_id=uuid4())
     assert len(shop.points()) == 2
+
+
+def test_a_collection_is_adopted_by_a_decision_on_record(shop: Shop) -> None:
+    shop.add(1)
+    lost = uuid4()
+    collection = shop.sync(deployment_id=lost).collection
+    with pytest.raises(OwnershipError, match=f"catalog adopt {collection}"):
+        shop.sync()
+
+    before = adopt_collection(
+        shop.database, shop.index, collection, who="ada", reason="its database burnt"
+    )
+
+    assert before == lost
+    assert shop.sync().points == 1
+    with shop.database.read() as connection:
+        (entry,) = entries(connection, subject=collection)
+    assert (entry.who, entry.action, entry.reason) == (
+        "ada",
+        "collection.adopt",
+        "its database burnt",
+    )
+    for wrong, said in ((collection, "already"), ("nothing", "no collection nothing")):
+        with pytest.raises(PermanentError, match=said):
+            adopt_collection(shop.database, shop.index, wrong, who="ada", reason="again")
 
 
 @pytest.mark.parametrize("stage", ["upsert", "record", "delete", "forget"])
