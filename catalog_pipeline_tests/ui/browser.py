@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, Response, expect, sync_playwright
 
 GROUPS = ("stores", "products", "images", "embeddings", "vectors", "report")
 _FLAGS = (
@@ -111,8 +111,8 @@ def show_picture(page: Page, name: str) -> Locator:
 def automation_switch(page: Page, name: str) -> Locator:
     """What turns a sensor or a schedule on and off, on the page of all of them."""
     item = page.locator("[class*=ListItem_listItem]").filter(has=page.get_by_text(name, exact=True))
-    # The first checkbox chooses the line.
-    return item.get_by_role("checkbox").last
+    # The first checkbox chooses the line, and is there before the second.
+    return item.get_by_role("checkbox").nth(1)
 
 
 @contextmanager
@@ -130,6 +130,12 @@ def _switch(page: Page, name: str, *, on: bool) -> None:
     switch = automation_switch(page, name)
     expect(switch).to_be_enabled()
     expect(switch).to_be_checked(checked=not on)
-    # The input itself is hidden behind what its label draws.
-    switch.locator("..").click()
+    # The page shows the new state at once, and leaving it would take the request back.
+    with page.expect_response(_is_mutation):
+        # The input itself is hidden behind what its label draws.
+        switch.locator("..").click()
     expect(switch).to_be_checked(checked=on)
+
+
+def _is_mutation(response: Response) -> bool:
+    return "/graphql" in response.url and "mutation " in (response.request.post_data or "")

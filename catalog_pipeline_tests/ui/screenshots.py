@@ -140,7 +140,7 @@ def _opened(page: Page, address: str) -> Shown:
 
 
 def _save(png: bytes, path: Path) -> None:
-    """With few colours, at less than half of the bytes; dithered, photographs stay what they are."""
+    """With few colours, at half of the bytes and less; dithered, as photographs need it."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     picture = picture.quantize(_COLOURS, Image.Quantize.MEDIANCUT, kmeans=2)
     picture.save(path, optimize=True)
