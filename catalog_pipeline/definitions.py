@@ -10,6 +10,7 @@ from catalog_pipeline.defs.checks import everything_agrees, own_picture_comes_fi
 from catalog_pipeline.defs.code_versions import with_code_versions
 from catalog_pipeline.defs.external import EXTERNAL
 from catalog_pipeline.defs.maintenance import MAINTENANCE_JOBS, MAINTENANCE_SCHEDULES
+from catalog_pipeline.defs.overall import every_store_passes
 from catalog_pipeline.defs.report import refresh_report, report_stores, store_report
 from catalog_pipeline.defs.resources import (
     DatabaseResource,
@@ -31,7 +32,12 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     """
     return dg.Definitions(
         assets=[*EXTERNAL, *with_code_versions(STAGES), store_report],
-        asset_checks=[standing_checks, everything_agrees, own_picture_comes_first],
+        asset_checks=[
+            standing_checks,
+            every_store_passes,
+            everything_agrees,
+            own_picture_comes_first,
+        ],
         jobs=[sync_store, sync_prices, report_stores, *MAINTENANCE_JOBS],
         sensors=[*SENSORS, refresh_report],
         schedules=[*SCHEDULES, *MAINTENANCE_SCHEDULES],

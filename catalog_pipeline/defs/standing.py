@@ -20,16 +20,15 @@ from sqlalchemy import Connection
 
 from catalog_pipeline.catalog.accepted import stores_in_force
 from catalog_pipeline.catalog.database import Database
-from catalog_pipeline.catalog.verdicts import StoreVerdict, failing_verdicts
+from catalog_pipeline.catalog.verdicts import StoreVerdict
 from catalog_pipeline.defs.embeddings import image_embeddings
 from catalog_pipeline.defs.images import product_images
 from catalog_pipeline.defs.products import products, raw_products
 from catalog_pipeline.defs.resources import DatabaseResource, EmbedderResource, FilesResource
 from catalog_pipeline.defs.run_records import settle
 from catalog_pipeline.defs.sensors import poll_stores
-from catalog_pipeline.defs.soundness import NEW_VECTORS
 from catalog_pipeline.defs.vectors import qdrant_points
-from catalog_pipeline.defs.verdicts import active_stores, check_stores
+from catalog_pipeline.defs.verdicts import check_stores
 from catalog_pipeline.errors import PermanentError
 from catalog_pipeline.health.pictures import acceptance_is_usual, accepted_have_vectors
 from catalog_pipeline.health.rows import (
@@ -38,7 +37,6 @@ from catalog_pipeline.health.rows import (
     no_removals_wait,
     prices_are_plausible,
 )
-from catalog_pipeline.health.vectors import CHECK as OWN_PICTURE
 from catalog_pipeline.health.walks import (
     Timetable,
     is_in_time,
@@ -50,12 +48,10 @@ from catalog_pipeline.products.polling import PollCursor
 from catalog_pipeline.settings import load_settings
 from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.vectors.index import collection_name
-from catalog_pipeline.vectors.reconcile import CHECK as AGREES
 
 # The starts of a night are spread over an hour, and a large store's sweep takes its time.
 _NIGHT_GRACE = timedelta(hours=3)
 _SETTLE_SECONDS = 10.0
-_MOST_NAMED = 50
 
 
 class _Sight:
@@ -225,24 +221,10 @@ STANDING = [
     ),
 ]
 
-# A check that is no more leaves its last verdicts behind.
-_ALL = [*(check.name for check in STANDING), NEW_VECTORS.name, AGREES, OWN_PICTURE]
-
-# On the asset that all others lead to. Not on the report: one that fails must not hold up checks.
-EVERY_STORE = dg.AssetCheckSpec(
-    "every_store_passes",
-    asset=qdrant_points,
-    description=(
-        "No check's last word on any active store is a failure, those made within syncs and those "
-        "made weekly among them. **When it fails**: each store is named with its checks; what to "
-        "do stands at the check."
-    ),
-)
-
 
 @dg.multi_asset_check(
     name="standing_checks",
-    specs=[*(check.spec for check in STANDING), EVERY_STORE],
+    specs=[check.spec for check in STANDING],
     can_subset=True,
 )
 def standing_checks(
@@ -266,8 +248,6 @@ def standing_checks(
                 severity=check.severity,
                 asset_key=spec.asset_key,
             )
-    if EVERY_STORE.key in context.selected_asset_check_keys:
-        yield _every_store(catalog)
 
 
 def _judge(check: StandingCheck, see: _Sight, database: Database) -> Callable[[str], StoreVerdict]:
@@ -279,28 +259,3 @@ def _judge(check: StandingCheck, see: _Sight, database: Database) -> Callable[[s
             return check.judge(see, connection, store)
 
     return judge
-
-
-def _every_store(database: Database) -> dg.AssetCheckResult:
-    """How the last verdicts of all checks on the active stores stand."""
-    active = set(active_stores(database))
-    with database.read() as connection:
-        found = [
-            (check, one)
-            for check, one in failing_verdicts(connection, _ALL)
-            if one.store_id in active
-        ]
-    failing: dict[str, list[str]] = {}
-    for check, one in sorted(found, key=lambda item: (item[1].store_id, item[0])):
-        failing.setdefault(one.store_id, []).append(check)
-    told = [f"{store}: {', '.join(checks)}" for store, checks in failing.items()]
-    if (more := len(told) - _MOST_NAMED) > 0:
-        told[_MOST_NAMED:] = [f"and {more:,} more stores"]
-    return dg.AssetCheckResult(
-        passed=not failing,
-        asset_key=EVERY_STORE.asset_key,
-        check_name=EVERY_STORE.name,
-        severity=AssetCheckSeverity.WARN,
-        description="\n".join(told) or None,
-        metadata={"stores": len(active), "failing": len(failing)},
-    )
