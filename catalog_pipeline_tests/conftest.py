@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ import pytest
 from sqlalchemy import make_url
 
 from catalog_pipeline.catalog.database import Database
+
+# A shell starts what it puts into the background deaf to interrupts, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
