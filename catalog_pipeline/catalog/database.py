@@ -7,7 +7,7 @@ in `bulk.py`.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,13 +125,7 @@ class Database:
                 f"{self._name} has schema {found}, this code knows {SCHEMA_VERSION}: "
                 "upgrade catalog-pipeline, or restore the database from before the upgrade"
             )
-        self._run_migrations("upgrade", "head")
-        with self.write() as connection:
-            if connection.scalar(select(deployment.c.key)) is None:
-                connection.execute(
-                    deployment.insert(),
-                    {"key": 1, "deployment_id": uuid4(), "created_at": datetime.now(UTC)},
-                )
+        self._run_migrations("upgrade", "head", then=_name_deployment)
 
     def downgrade(self, version: str) -> None:
         """Take the schema back to an earlier migration, or to "base"."""
@@ -141,7 +135,9 @@ class Database:
         """Close the pool."""
         self._engine.dispose()
 
-    def _run_migrations(self, direction: str, version: str) -> None:
+    def _run_migrations(
+        self, direction: str, version: str, then: Callable[[Connection], None] | None = None
+    ) -> None:
         # Alembic takes a quarter of a second to import, and almost no start needs it.
         from alembic import command
         from alembic.config import Config
@@ -153,6 +149,8 @@ class Database:
                 connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             config.attributes["connection"] = connection
             getattr(command, direction)(config, version)
+            if then is not None:
+                then(connection)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -164,6 +162,15 @@ class Database:
                     f"{self._name} cannot be used now: {first_line(error.orig or error)}"
                 ) from error
             raise
+
+
+def _name_deployment(connection: Connection) -> None:
+    """In the migration's transaction: whoever sees the schema sees whose it is."""
+    if connection.scalar(select(deployment.c.key)) is None:
+        connection.execute(
+            deployment.insert(),
+            {"key": 1, "deployment_id": uuid4(), "created_at": datetime.now(UTC)},
+        )
 
 
 def _is_sqlite(url: URL) -> bool:

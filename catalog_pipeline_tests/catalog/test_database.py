@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -69,6 +70,21 @@ def test_the_schema_version_is_the_newest_migration() -> None:
     folder = Path(catalog_pipeline.catalog.__file__).parent / "migrations"
     config.set_main_option("script_location", str(folder))
     assert ScriptDirectory.from_config(config).get_current_head() == SCHEMA_VERSION
+
+
+def test_whoever_comes_first_at_once_all_see_one_deployment(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new.sqlite'}"
+
+    def come(_: int) -> UUID:
+        found = Database(url)
+        try:
+            found.migrate()
+            return found.deployment_id()
+        finally:
+            found.dispose()
+
+    with ThreadPoolExecutor(6) as threads:
+        assert len(set(threads.map(come, range(6)))) == 1
 
 
 def test_migrating_down_and_up_again_works_with_data_in_it(any_database: Database) -> None:
