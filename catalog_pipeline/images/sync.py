@@ -39,7 +39,7 @@ from catalog_pipeline.images.owed import (
 )
 from catalog_pipeline.images.quality import gate_version, judge
 from catalog_pipeline.images.records import Fetched, attempt_row, image_row, record_gate
-from catalog_pipeline.images.standing import standing
+from catalog_pipeline.images.standing import Standing, standing
 from catalog_pipeline.images.streams import batches, workers
 from catalog_pipeline.stores import StoreConfig
 
@@ -55,27 +55,17 @@ _BATCH_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class ImagesReport:
+class ImagesReport(Standing):
     """What one run did, and how the store's wanted images stand after it, in distinct URLs.
 
     Of the run: `fetched` pictures of `bytes`, `unchanged` ones (304), `postponed` ones whose host
     stopped answering, `left` ones owed beyond `max_images_per_run` or beyond what hosts gave in
     the time that a run has for it, `remeasured` and `judged` ones,
-    `requests`, `retries` (attempts after a URL's first), `seconds`. All else is the `Standing` of
-    `standing.py`.
+    `requests`, `retries` (attempts after a URL's first), `seconds`.
     """
 
     store_id: str
     gate_version: str
-    wanted: int
-    waiting: int
-    accepted: int
-    rejected: dict[str, int]
-    gone: int
-    refused: dict[str, int]
-    failed: dict[str, int]
-    stale: int
-    products_without_image: int
     fetched: int
     unchanged: int
     postponed: int
