@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Literal
 
 import httpcore
@@ -22,12 +23,12 @@ from catalog_pipeline.images.retries import (
     HostWatch,
     TryAgainError,
     pause_before_next,
-    retry_after,
 )
 from catalog_pipeline.network.deadlines import deadline
 from catalog_pipeline.network.guard import AddressRefusedError, GuardError, PortRefusedError
 from catalog_pipeline.network.pool import guarded_pool, port_of
 from catalog_pipeline.network.resolver import UnknownHostError
+from catalog_pipeline.network.retry_after import http_date, retry_after
 from catalog_pipeline.stores import StoreConfig
 
 logger = logging.getLogger(__name__)
@@ -235,7 +236,7 @@ class Downloader:
             if status in (404, 410):
                 return Download("gone", f"HTTP {status}")
             if status in (408, 429) or status >= 500:
-                asked = retry_after(answered.get(b"retry-after", b""))
+                asked = _asked_to_wait(answered)
                 if asked is not None:
                     # The host means everybody who asks it, not just this thread.
                     self._hosts.pause(url.host, asked)
@@ -316,3 +317,8 @@ def _is_certificate_error(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _asked_to_wait(headers: dict[bytes, bytes]) -> float | None:
+    date, wait = (headers.get(name, b"").decode("latin-1") for name in (b"date", b"retry-after"))
+    return retry_after(wait, http_date(date) or datetime.now(UTC))

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from tenacity import RetryCallState
 
 BACKOFF_SECONDS = (1.0, 2.0, 4.0, 8.0)
-MAX_RETRY_AFTER_SECONDS = 120.0
 # So many pictures of a host in a row that all retries could not get: the rest are left for later.
 HOST_GIVEN_UP_AFTER = 10
 
@@ -25,22 +22,6 @@ class TryAgainError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.retry_after = retry_after
-
-
-def retry_after(value: bytes) -> float | None:
-    """Seconds to wait by a Retry-After header, capped; None for an absent or nonsensical one."""
-    text = value.decode("latin-1").strip()
-    if text.isascii() and text.isdigit():
-        # Longer numbers than any cap are not worth converting.
-        return min(float(text[:9]), MAX_RETRY_AFTER_SECONDS)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    seconds = (moment - datetime.now(UTC)).total_seconds()
-    return min(seconds, MAX_RETRY_AFTER_SECONDS) if seconds > 0 else None
 
 
 def pause_before_next(state: RetryCallState) -> float:

@@ -22,6 +22,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from catalog_pipeline.network.deadlines import deadline
 from catalog_pipeline.network.guard import GuardError
+from catalog_pipeline.network.retry_after import http_date, retry_after
 from catalog_pipeline.products.ahead import Connections, attentive, check
 from catalog_pipeline.products.answers import (
     Answer,
@@ -34,7 +35,7 @@ from catalog_pipeline.products.answers import (
 )
 from catalog_pipeline.products.bodies import TooDeepError, parse_json
 from catalog_pipeline.products.network import diagnose, store_transport
-from catalog_pipeline.products.pace import Pace, http_date, retry_after
+from catalog_pipeline.products.pace import Pace
 from catalog_pipeline.products.redaction import Redactor
 from catalog_pipeline.stores import StoreConfig
 

@@ -5,14 +5,8 @@ What counts as an answer that asks for a pause belongs to the client.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-
-LONGEST_PAUSE = 120.0
-_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?")
 
 
 class Pace:
@@ -51,30 +45,3 @@ class Pace:
         """Let nobody send anything for so long."""
         with self._lock:
             self._next = max(self._next, self._clock() + seconds)
-
-
-def retry_after(header: str | None, now: datetime) -> float | None:
-    """Seconds that a Retry-After header asks for, at most 120; None for none or nonsense.
-
-    Args:
-        header: the header's value: seconds, or an HTTP date.
-        now: the server's clock if it told it, else ours.
-    """
-    text = (header or "").strip()
-    if _SECONDS.fullmatch(text):
-        seconds = float(text)
-    else:
-        moment = http_date(text)
-        if moment is None:
-            return None
-        seconds = (moment - now).total_seconds()
-    return min(seconds, LONGEST_PAUSE) if seconds > 0 else None
-
-
-def http_date(header: str | None) -> datetime | None:
-    """The moment that a header such as Date names, in UTC; None for none or nonsense."""
-    try:
-        moment = parsedate_to_datetime(header or "")
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None

@@ -10,11 +10,11 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from catalog_pipeline.errors import PermanentError
+from catalog_pipeline.network.retry_after import http_date
 from catalog_pipeline.products.answers import StoreRefusedError, Trouble
 from catalog_pipeline.products.http import StoreClient
 from catalog_pipeline.products.listing import Totals, pages_of
 from catalog_pipeline.products.models import external_id
-from catalog_pipeline.products.pace import http_date
 from catalog_pipeline.products.source import SourceWalk, WalkOrder, WalkStart
 from catalog_pipeline.products.variations import VariationWalk
 from catalog_pipeline.products.woocommerce_walk import (

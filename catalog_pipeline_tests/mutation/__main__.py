@@ -49,8 +49,13 @@ GROUPS = {
         ["network/test_addresses", "network/test_guard", "network/test_resolver"],
     ),
     "pace": Group(
-        ["products/pace", "products/redaction", "images/retries"],
-        ["products/test_pace", "products/test_redaction", "images/test_retries"],
+        ["products/pace", "products/redaction", "images/retries", "network/retry_after"],
+        [
+            "products/test_pace",
+            "products/test_redaction",
+            "images/test_retries",
+            "network/test_retry_after",
+        ],
     ),
     "retry": Group(["products/http"], ["products/test_http", "products/test_redaction"]),
     "paging": Group(["products/listing"], ["products/test_listing_ends", "products/test_listing"]),

@@ -23,10 +23,10 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from catalog_pipeline.errors import ConfigurationError, PermanentError, TransientError
+from catalog_pipeline.network.retry_after import retry_after
 from catalog_pipeline.products import http
 from catalog_pipeline.products.answers import StoreRefusedError, StoreUnavailableError, Trouble
 from catalog_pipeline.products.http import StoreClient
-from catalog_pipeline.products.pace import retry_after
 from catalog_pipeline.stores import MissingSecretError
 from catalog_pipeline_tests.products.wordpress import (
     KEY,
