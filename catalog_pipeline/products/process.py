@@ -145,12 +145,9 @@ class WalkProcess:
 
     def _take_note(self, record: Any, *, in_trash: bool) -> None:
         sighting = self._parser.sighting(record)
-        if sighting is None:
-            self.seen.add([None])
-        elif in_trash or sighting.status == TRASH:
-            self._trashed.add([sighting.external_id])
-        else:
-            self.seen.add([sighting.external_id])
+        if sighting is not None:
+            is_trashed = in_trash or sighting.status == TRASH
+            (self._trashed if is_trashed else self.seen).add([sighting.external_id])
 
     def _records(self, path: str, body: bytes) -> list[Any]:
         try:

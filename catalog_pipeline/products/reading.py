@@ -83,9 +83,8 @@ def read_state(database: Database, store_id: str) -> ReadState:
             .order_by(walks.c.walk_id.desc())
             .limit(1)
         )
-    if state is None:
-        return ReadState(last_currency=last)
-    return ReadState(state.watermark, state.currency, last)
+    watermark, currency = state or (None, None)
+    return ReadState(watermark, currency, last)
 
 
 def lacks_variations(archive: Archive, store: StoreConfig) -> bool:

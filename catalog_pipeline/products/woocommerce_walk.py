@@ -74,6 +74,8 @@ class WooCommerceWalk:
         self._readings = 0
         self._doubt: str | None = None
         self._looked_for = SeenIds()
+        # What the store shows or counts when asked by id counts in every later reading as well.
+        self._found_by_id: list[str | None] = []
         self._outdated: dict[str, None] = {}
         self._unshown_ids: list[str] = []
         # Answers to questions by id came without totals, so what they leave out proves nothing.
@@ -109,13 +111,14 @@ class WooCommerceWalk:
         announced, shown = self._start.announced, len(self._seen)
         if self._reading is not None:
             announced, shown = self._reading.announced, len(self._reading.ids)
-        unshown = 0 if announced is None else max(announced - shown, 0)
+        # A walk that proves nothing cannot tell what the store hides from what it did not see.
+        unshown = 0 if announced is None or self._doubt else max(announced - shown, 0)
         return Verdict(
             complete=self._doubt is None,
             reason=self._doubt,
             announced=announced,
             readings=self._readings,
-            unshown=(unshown if self._doubt is None else 0) + len(self._unshown_ids),
+            unshown=unshown + len(self._unshown_ids),
             unshown_ids=tuple(self._unshown_ids),
         )
 
@@ -132,6 +135,7 @@ class WooCommerceWalk:
             reading = Reading(self._store_id, pages, totals, last_page=self._last_page)
             self._begin(reading)
             yield from self._pages_of(reading)
+            self._note(self._found_by_id, reading)
             flaw = reading.flaw(may_grow=self._order.kind == "incremental")
             if self._order.sample is not None:
                 self._doubt = f"a sample of {self._order.sample} products was asked for"
@@ -147,7 +151,7 @@ class WooCommerceWalk:
                 break
             self._doubt = reading.doubt(flaw)
             if flaw is Flaw.NO_TOTALS:
-                break
+                return
             before, totals = reading, reading.totals
         if self._doubt is None and self._blind:
             self._doubt = "the store announces no totals where products are asked for by id"
@@ -209,6 +213,7 @@ class WooCommerceWalk:
                 hidden = self._hidden(asked, shown, Totals.of(answer).products)
                 self._unshown_ids.extend(hidden)
                 self._note(hidden, reading)
+                self._found_by_id += [*shown, *hidden]
             if answer.data:
                 yield Page(answer.body, shown, PRODUCTS_PAGE)
 
@@ -250,8 +255,6 @@ class WooCommerceWalk:
             "per_page": PAGE_SIZE,
             "page": 1,
         }
-        query.pop("modified_after", None)
-        query.pop("dates_are_gmt", None)
         if fields is not None:
             query["_fields"] = fields
         answer = self._client.get(PRODUCTS, query, expect=list)

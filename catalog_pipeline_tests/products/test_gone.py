@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.lease import hold_store
 from catalog_pipeline.catalog.removal_approvals import (
     Approval,
     ApprovalRefusedError,
@@ -19,6 +20,7 @@ from catalog_pipeline.catalog.removal_approvals import (
 from catalog_pipeline.catalog.schema import products, quarantine, removal_approvals, walks
 from catalog_pipeline.products.archive import Archive
 from catalog_pipeline.products.source import WalkKind
+from catalog_pipeline.products.sync import History, sync_products
 from catalog_pipeline_tests.products.walks import archived, everything, row_of, rows, some, sync
 from catalog_pipeline_tests.products.wordpress import product, store
 
@@ -60,7 +62,8 @@ def test_too_many_wait_and_nothing_goes(
     report = sync(any_database, archive)
     assert (report.removed, report.waiting, report.live) == ({}, {"absent": 21}, 100)
     # In nobody's search, so that nobody has to wait for it.
-    assert row_of(any_database, 500)["removed_by"] == "absent"
+    hidden = row_of(any_database, 500)
+    assert (hidden["removed_by"], hidden["removed_in"]) == ("absent", walk_id)
     with any_database.read() as connection:
         waiting = waiting_removals(connection, "atelier")
     assert [one.external_id for one in waiting] == [str(number) for number in range(80, 101)]
@@ -78,6 +81,28 @@ def test_the_share_is_the_stores_own(database: Database, archive: Archive, share
     walked(archive, "sweep", 79)
     report = sync(database, archive, config)
     assert bool(report.removed) is (share > 0.0)
+
+
+def test_the_share_is_of_the_stores_live_products_alone(
+    database: Database, archive: Archive
+) -> None:
+    archived(archive, some(200), store_id="bottega")
+    sync(database, archive, store(id="bottega"))
+    drafts = [product(number, status="draft") for number in range(500, 600)]
+    archived(archive, [*some(54), *drafts])
+    sync(database, archive)
+    archived(archive, [], kind="sweep", swept=[*some(43), *drafts])
+    report = sync(database, archive)
+    assert (report.removal_limit, report.waiting) == (10, {"absent": 11})
+
+
+def test_however_many_go_they_all_go(database: Database, archive: Archive) -> None:
+    config = store(max_removal_share=1.0)
+    archived(archive, some(1_100))
+    sync(database, archive, config)
+    walked(archive, "sweep", 1)
+    report = sync(database, archive, config)
+    assert (report.removed, report.live) == ({"absent": 1_099}, 1)
 
 
 def test_incomplete_and_partial_walks_remove_nothing(database: Database, archive: Archive) -> None:
@@ -103,6 +128,23 @@ def test_trash_is_told_from_absence(database: Database, archive: Archive) -> Non
     archived(archive, [*some(7), product(8, status="trash")])
     assert sync(database, archive).removed == {"trash": 1}
     assert row_of(database, 8)["status"] == "publish"
+
+
+@pytest.mark.parametrize(("found", "went"), [(50, True), (95, False)])
+def test_what_was_decided_once_is_decided_alike(
+    database: Database, archive: Archive, found: int, went: bool
+) -> None:
+    """Where walks are processed anew: whatever the guard says of their removals now."""
+    archived(archive, some(100))
+    sync(database, archive)
+    walk_id = walked(archive, "sweep", found)
+    walk = archive.open("atelier", walk_id)
+    assert walk is not None
+    with hold_store(database, "atelier", "run") as lease:
+        history = History([walk], {walk_id: went})
+        report = sync_products(lease, archive, store(), history=history)
+    gone = {"absent": 100 - found}
+    assert (report.removed, report.waiting) == ((gone, {}) if went else ({}, gone))
 
 
 def test_what_is_there_but_cannot_be_shown_or_read_stays(
@@ -164,6 +206,32 @@ def test_an_approval_that_comes_with_the_run(database: Database, archive: Archiv
     assert "50 removals of products wait, and 10 were approved" in refused.approval_refused
     report = sync(database, archive, approval=Approval(50, "kim", "sale is over"))
     assert (report.removed, report.approval_refused) == ({"absent": 50}, None)
+    nothing_waits = sync(database, archive, approval=Approval(50, "kim", "sale is over"))
+    assert nothing_waits.removed == {}
+    assert nothing_waits.approval_refused is not None
+    assert "0 removals of products wait, and 50 were approved" in nothing_waits.approval_refused
+
+
+def test_the_last_one_that_waits_can_be_approved(database: Database, archive: Archive) -> None:
+    waiting_catalogue(database, archive)
+    archived(archive, some(99), kind="incremental")
+    assert sync(database, archive).waiting == {"absent": 1}
+    report = sync(database, archive, approval=Approval(1, "kim", "sold"))
+    assert (report.removed, report.live) == ({"absent": 1}, 99)
+
+
+def test_the_record_of_the_walk_tells_that_its_removals_went(
+    database: Database, archive: Archive
+) -> None:
+    waiting_catalogue(database, archive)
+    (_, held) = rows(database, walks)
+    assert (held["removed"], held["waiting"]) == (0, 50)
+    with database.write() as connection:
+        # Ids of walks are a store's own.
+        connection.execute(walks.insert(), {**held, "store_id": "bottega"})
+    before = rows(database, walks)
+    sync(database, archive, approval=Approval(50, "kim", "sale is over"))
+    assert rows(database, walks) == [before[0], {**held, "removed": 50, "waiting": 0}, before[2]]
 
 
 def test_an_approval_is_void_once_something_else_waits(

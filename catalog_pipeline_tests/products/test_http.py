@@ -7,62 +7,34 @@ import gzip
 import logging
 import socket
 import ssl
-import threading
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import trustme
-from hypothesis import given
-from hypothesis import strategies as st
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from catalog_pipeline.errors import ConfigurationError, PermanentError, TransientError
-from catalog_pipeline.network.retry_after import retry_after
-from catalog_pipeline.products import http
-from catalog_pipeline.products.answers import StoreRefusedError, StoreUnavailableError, Trouble
+from catalog_pipeline.errors import ConfigurationError
+from catalog_pipeline.products.answers import (
+    StoreRefusedError,
+    StoreUnavailableError,
+    Trouble,
+)
 from catalog_pipeline.products.http import StoreClient
 from catalog_pipeline.stores import MissingSecretError
 from catalog_pipeline_tests.products.wordpress import (
     KEY,
     SECRET,
-    FakeTime,
-    Handler,
+    client_of,
     recorded,
     reply,
+    scripted,
     store,
 )
 
 BASIC = base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()
-HTML = b"<!DOCTYPE html><html><head><title>Under maintenance</title></head></html>"
-
-
-def client_of(handler: Handler, fake: FakeTime | None = None, **settings: Any) -> StoreClient:
-    fake = fake or FakeTime()
-    return StoreClient(
-        store(**settings),
-        transport=httpx.MockTransport(handler),
-        sleep=fake.sleep,
-        clock=fake.clock,
-    )
-
-
-def scripted(*answers: httpx.Response | Exception) -> Handler:
-    """Gives one answer after the other, the last one for ever."""
-    queue = list(answers)
-
-    def handle(_request: httpx.Request) -> httpx.Response:
-        answer = queue.pop(0) if len(queue) > 1 else queue[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    return handle
 
 
 def test_keys_travel_in_the_authorization_header_alone() -> None:
@@ -80,231 +52,37 @@ def test_keys_travel_in_the_authorization_header_alone() -> None:
     assert request.headers["x-shop"] == "a"
     assert request.headers.get_list("user-agent") == [client.user_agent]
     assert client.user_agent.startswith("catalog-pipeline/")
+    assert request.method == "GET"
+    assert request.headers["accept"] == "application/json"
+    assert request.headers["accept-encoding"] == "gzip, deflate"
+
+
+@pytest.mark.parametrize(("patience", "connect", "read"), [(None, 10, 60), (30, 10, 15), (6, 3, 3)])
+def test_no_part_of_a_request_takes_all_of_its_time(
+    patience: float | None, connect: float, read: float
+) -> None:
+    allowed: list[dict[str, float | None]] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        allowed.append(request.extensions["timeout"])
+        return reply([])
+
+    with StoreClient(store(), transport=httpx.MockTransport(handle), patience=patience) as client:
+        client.get("/x", expect=list)
+    # However many connections there are, a thread has its slot before it asks for one.
+    assert allowed == [{"connect": connect, "read": read, "write": read, "pool": None}]
+
+
+def test_closing_twice_is_harmless() -> None:
+    with client_of(scripted(reply([]))) as client:
+        client.get("/x", expect=list)
+        client.close()
+        client.close()
 
 
 def test_a_stores_own_user_agent_is_used() -> None:
     with client_of(scripted(reply([])), user_agent="Shop/1") as client:
         assert client.user_agent == "Shop/1"
-
-
-@pytest.mark.parametrize(
-    "first",
-    [
-        reply({}, 408),
-        reply({}, 429),
-        reply({}, 500),
-        reply({}, 503),
-        httpx.ReadError("reset"),
-        httpx.RemoteProtocolError("cut"),
-        httpx.ConnectTimeout("slow"),
-        httpx.Response(200, content=b"[{"),
-        httpx.Response(200, content=b""),
-        httpx.Response(200, content=HTML),
-        httpx.Response(200, content=iter([b"nope"]), headers={"Content-Encoding": "gzip"}),
-        httpx.Response(200, content=iter([b"x"]), headers={"Content-Encoding": "zstd"}),
-        reply({"code": "internal", "message": "no"}),
-    ],
-    ids=repr,
-)
-def test_passing_trouble_is_tried_again(first: httpx.Response | Exception) -> None:
-    fake = FakeTime()
-    with client_of(scripted(first, reply([{"id": 1}])), fake) as client:
-        assert client.get("/x", expect=list).data == [{"id": 1}]
-        counters = client.counters()
-    assert fake.slept == [1.0]
-    assert (counters["requests"], counters["retries"]) == (2, 1)
-
-
-def test_the_waits_grow_and_end() -> None:
-    fake = FakeTime()
-    with client_of(scripted(reply({"code": "oops", "message": "db"}, 500)), fake) as client:
-        with pytest.raises(StoreUnavailableError, match=r"500 oops: db \(tried 5 times\)") as found:
-            client.get("/x", expect=list)
-        assert client.counters()["requests"] == 5
-    assert fake.slept == [1.0, 2.0, 4.0, 8.0]
-    assert isinstance(found.value, TransientError)
-    assert found.value.trouble is Trouble.SERVER_ERROR
-
-
-@pytest.mark.parametrize("status", [301, 302, 304, 400, 401, 403, 404, 405, 406, 414, 455])
-def test_refusals_are_not_tried_again(status: int) -> None:
-    fake = FakeTime()
-    refusal = {"code": "rest_x", "message": "Sorry, <b>no</b>.", "data": {"status": status}}
-    with client_of(scripted(reply(refusal, status)), fake) as client:
-        with pytest.raises(StoreRefusedError) as found:
-            client.get("/x", expect=list)
-        assert client.counters()["requests"] == 1
-    assert isinstance(found.value, PermanentError)
-    facts = found.value.facts
-    assert (facts.status, facts.code, facts.message) == (status, "rest_x", "Sorry, no.")
-    assert str(status) in str(found.value)
-    assert fake.slept == []
-
-
-def test_redirects_are_never_followed() -> None:
-    asked = []
-
-    def handle(request: httpx.Request) -> httpx.Response:
-        asked.append(request.url.host)
-        return httpx.Response(301, headers={"Location": "https://elsewhere.example/wp-json/"})
-
-    with client_of(handle) as client, pytest.raises(StoreRefusedError) as found:
-        client.get("/x", expect=list)
-    assert asked == ["shop.example.com"]
-    assert found.value.trouble is Trouble.REDIRECTED
-    assert "https://elsewhere.example/wp-json/" in str(found.value)
-
-
-@pytest.mark.parametrize(
-    ("header", "waited"),
-    [
-        ("7", 7.0),
-        ("1.5", 1.5),
-        ("9999", 120.0),
-        ("Fri, 20 Nov 2026 06:00:09 GMT", 9.0),
-        ("Fri, 20 Nov 2026 05:59:00 GMT", 1.0),
-        ("0", 1.0),
-        ("-5", 1.0),
-        ("soon", 1.0),
-        ("nan", 1.0),
-        ("1e99", 1.0),
-        ("", 1.0),
-        ("9" * 400, 1.0),
-    ],
-)
-def test_retry_after_is_obeyed_or_ignored(header: str, waited: float) -> None:
-    fake = FakeTime()
-    busy = reply({}, 429, {"Retry-After": header})
-    with client_of(scripted(busy, reply([])), fake) as client:
-        client.get("/x", expect=list)
-        assert client.counters()["throttles"] == 1
-    assert sum(fake.slept) == pytest.approx(waited)
-
-
-@given(st.text(max_size=40))
-def test_no_retry_after_is_harmful(header: str) -> None:
-    seconds = retry_after(header, datetime(2026, 11, 20, tzinfo=UTC))
-    assert seconds is None or 0 < seconds <= 120
-
-
-def test_what_asks_for_a_pause_pauses_every_thread() -> None:
-    fake = FakeTime()
-    asked: list[float] = []
-
-    def handle(_request: httpx.Request) -> httpx.Response:
-        asked.append(fake.now)
-        return reply([], 429, {"Retry-After": "30"}) if len(asked) == 1 else reply([])
-
-    client = StoreClient(
-        store(),
-        transport=httpx.MockTransport(handle),
-        retry_waits=(),
-        sleep=fake.sleep,
-        clock=fake.clock,
-    )
-    with client:
-        with pytest.raises(StoreUnavailableError):
-            client.get("/x", expect=list)
-        client.get("/x", expect=list)
-    assert asked[1] - asked[0] == pytest.approx(30)
-
-
-def test_requests_are_spaced() -> None:
-    fake = FakeTime()
-    with client_of(scripted(reply([])), fake, requests_per_second=4) as client:
-        for _ in range(5):
-            client.get("/x", expect=list)
-    assert fake.now - 1000 == pytest.approx(1.0)
-
-
-def test_connections_are_limited_across_threads() -> None:
-    lock = threading.Lock()
-    active = highest = 0
-
-    def handle(_request: httpx.Request) -> httpx.Response:
-        nonlocal active, highest
-        with lock:
-            active += 1
-            highest = max(highest, active)
-        time.sleep(0.02)
-        with lock:
-            active -= 1
-        return reply([])
-
-    client = StoreClient(store(connections=2), transport=httpx.MockTransport(handle))
-    with client:
-        threads = [
-            threading.Thread(target=client.get, args=("/x",), kwargs={"expect": list})
-            for _ in range(8)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert client.counters()["requests"] == 8
-    assert highest == 2
-
-
-def test_an_endless_body_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "MAX_BODY_BYTES", 100_000)
-    served = 0
-
-    def chunks() -> Iterator[bytes]:
-        nonlocal served
-        while True:
-            served += 1
-            yield b" " * 10_000
-
-    with (
-        client_of(lambda _request: httpx.Response(200, content=chunks())) as client,
-        pytest.raises(StoreRefusedError, match="more than") as found,
-    ):
-        client.get("/x", expect=list)
-    assert found.value.trouble is Trouble.TOO_LARGE
-    assert served < 20
-
-
-def test_a_dripping_body_ends() -> None:
-    fake = FakeTime()
-
-    def drip() -> Iterator[bytes]:
-        while True:
-            fake.now += 50
-            yield b" "
-
-    with (
-        client_of(lambda _request: httpx.Response(200, content=drip()), fake) as client,
-        pytest.raises(StoreUnavailableError) as found,
-    ):
-        client.get("/x", expect=list)
-    assert found.value.trouble is Trouble.TIMEOUT
-
-
-def test_what_came_instead_of_data_is_described() -> None:
-    with (
-        client_of(scripted(httpx.Response(200, content=HTML))) as client,
-        pytest.raises(StoreUnavailableError) as found,
-    ):
-        client.get("/x", expect=list)
-    assert "an HTML page titled 'Under maintenance' instead of data" in str(found.value)
-    assert found.value.trouble is Trouble.NOT_JSON
-
-
-@pytest.mark.parametrize(
-    "prefix",
-    [
-        b"\xef\xbb\xbf",
-        b"<br />\n<b>Notice</b>: Undefined index [foo] in <b>/var/x.php</b> on line 1<br />\n",
-        b"Warning: {closure}() in /a[1].php\n",
-        b"\r\n\r\n",
-    ],
-)
-def test_json_behind_a_mark_or_notices_is_found(prefix: bytes) -> None:
-    body = prefix + b'[{"id": 7}]'
-    with client_of(scripted(httpx.Response(200, content=body))) as client:
-        answer = client.get("/x", expect=list)
-    assert answer.data == [{"id": 7}]
-    assert answer.body == body
 
 
 @pytest.mark.parametrize("echo", [KEY, SECRET, BASIC])
@@ -336,11 +114,14 @@ def test_no_key_gets_out(echo: str, caplog: pytest.LogCaptureFixture) -> None:
         assert echo[:8] not in text
 
 
-def test_a_missing_key_is_found_only_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CANARY_SECRET")
+@pytest.mark.parametrize("name", ["KEY", "SECRET"])
+def test_a_missing_key_is_found_only_when_it_is_needed(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv(f"CANARY_{name}")
     with (
         client_of(scripted(reply([]))) as client,
-        pytest.raises(MissingSecretError, match="CANARY_SECRET"),
+        pytest.raises(MissingSecretError, match=f"consumer_{name.lower()}: .*CANARY_{name}"),
     ):
         client.get("/x", expect=list)
 

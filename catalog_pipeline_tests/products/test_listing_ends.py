@@ -1,14 +1,17 @@
-"""When a reading of a listing ends, and what it says of what it may have missed."""
+"""When a reading of a listing ends, what it asks for, and what it says it may have missed."""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
 from catalog_pipeline.products import listing
-from catalog_pipeline.products.answers import Answer
+from catalog_pipeline.products.answers import Answer, Facts, StoreUnavailableError, Trouble
 from catalog_pipeline.products.listing import (
     Flaw,
     Pages,
@@ -192,6 +195,12 @@ def test_fifty_pages_that_bring_nothing_new_are_an_end_without_end(
         ids_of(reading)
 
 
+def test_the_first_pages_may_be_fruitless_as_well() -> None:
+    unreadable: list[Scripted] = [([None], 60, 50) for _ in range(49)]
+
+    assert ids_of(begun([*unreadable, ([1], 60, 50)]))[-1] == ("1",)
+
+
 def test_pages_far_beyond_those_announced_have_no_end() -> None:
     script: list[Scripted] = [([number], 999, 999) for number in range(1, 200)]
 
@@ -220,3 +229,75 @@ def test_pages_hold_so_many_products(
     products: int | None, per_page: int, pages: int | None
 ) -> None:
     assert pages_of(products, per_page) == pages
+
+
+class Asked:
+    """A store that notes which pages it is asked for, and fails at some or answers them late."""
+
+    def __init__(
+        self,
+        totals: Callable[[int], int],
+        *,
+        failing: list[int] | None = None,
+        late: tuple[int, ...] = (),
+    ) -> None:
+        self.pages: list[int] = []
+        self.threads: set[str] = set()
+        self._totals = totals
+        self._failing = failing or []
+        self._late = late
+
+    def __call__(self, number: int, given_up: threading.Event) -> Answer:
+        self.pages.append(number)
+        self.threads.add(threading.current_thread().name)
+        # So that the pages asked for along with this one are under way.
+        time.sleep(0.2 if number in self._late else 0.005)
+        if number in self._failing:
+            self._failing.remove(number)
+            raise StoreUnavailableError("later", Trouble.SERVER_ERROR, Facts(status=500))
+        return answer([number], self._totals(number), 20)
+
+    def reading(self, at_once: int, most: int = 5) -> Reading:
+        pages = Pages(self, lambda: None, lambda: at_once, most)
+        return Reading("atelier", pages, Totals(20, 20))
+
+
+def test_no_more_is_asked_for_than_is_allowed_just_now() -> None:
+    store = Asked(lambda number: 20)
+
+    for taken, _ in enumerate(store.reading(at_once=1).pages(), 1):
+        assert store.pages == list(range(1, taken + 1))
+    assert {name.startswith("walk-atelier") for name in store.threads} == {True}
+
+
+# In vain go pages 2 to 5 beside the first, and page 4 beside the third.
+@pytest.mark.parametrize(("moves_at", "in_vain"), [((1, 2), 4), ((1, 3), 5)])
+def test_where_totals_move_little_is_asked_for_in_vain(
+    moves_at: tuple[int, ...], in_vain: int
+) -> None:
+    """One page alone after each change, then two at once, then four."""
+    store = Asked(lambda number: 20 + sum(number >= one for one in moves_at), late=moves_at)
+
+    assert len(ids_of(store.reading(at_once=5))) == 20
+    assert len(store.pages) <= 20 + in_vain
+
+
+@pytest.mark.parametrize("at_once", [2, 5])
+@pytest.mark.parametrize("page", [1, 20])
+def test_a_page_that_fails_among_others_is_asked_for_alone_once_more(
+    at_once: int, page: int
+) -> None:
+    store = Asked(lambda number: 20, failing=[page])
+
+    assert len(ids_of(store.reading(at_once))) == 20
+    assert store.pages.count(page) == 2
+    with pytest.raises(StoreUnavailableError):
+        ids_of(Asked(lambda number: 20, failing=[page, page]).reading(at_once))
+
+
+def test_a_page_that_fails_alone_is_not_asked_for_again() -> None:
+    store = Asked(lambda number: 20, failing=[1])
+
+    with pytest.raises(StoreUnavailableError):
+        ids_of(store.reading(at_once=1))
+    assert store.pages == [1]

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from catalog_pipeline.products.archive import Archive, ArchivedWalk
 from catalog_pipeline.products.http import StoreClient
 from catalog_pipeline.products.listing import StoreMisbehavedError
 from catalog_pipeline.products.models import WooCommerceParser
-from catalog_pipeline.products.source import Page, WalkOrder
+from catalog_pipeline.products.source import WalkOrder
 from catalog_pipeline.products.walk import WalkReport, walk_store
 from catalog_pipeline.products.woocommerce import CurrencyUnknownError, WooCommerceSource
 from catalog_pipeline_tests.products.wordpress import (
@@ -140,6 +139,7 @@ def test_readings_that_never_agree_prove_nothing(archive: Archive) -> None:
     report = walk(archive, woo)
     assert (report.readings, report.products, report.complete) == (3, 250, False)
     assert report.reason == "the store announces 250 products and showed 249"
+    assert report.unshown == 0
 
 
 def test_a_sample_stops_early_and_proves_nothing(archive: Archive) -> None:
@@ -200,6 +200,15 @@ def test_without_totals_nothing_is_proved(archive: Archive, total: str) -> None:
     assert report.reason == "the store announces no totals"
 
 
+def test_a_shop_is_not_taken_for_empty_before_a_page_says_so(archive: Archive) -> None:
+    woo = FakeWoo(some(150))
+    woo.headers = {"X-WP-Total": "0", "X-WP-TotalPages": ""}
+    report = walk(archive, woo)
+    assert report.reason == "the store announces 0 products and showed 100"
+    # The one page that a shop without products has, in each reading.
+    assert [page_of(request) for request in woo.requests if page_of(request)] == [1, 1, 1]
+
+
 def test_a_wrong_total_proves_nothing(archive: Archive) -> None:
     woo = FakeWoo(some(150))
     woo.headers = {"X-WP-Total": "120", "X-WP-TotalPages": "2"}
@@ -211,7 +220,8 @@ def test_a_cache_that_ignores_the_query_is_recognised(archive: Archive) -> None:
     woo = FakeWoo(some(500))
     first = reply(some(100), headers={"X-WP-Total": "500", "X-WP-TotalPages": "5"})
     woo.override = lambda request: first if page_of(request) else None
-    with pytest.raises(StoreMisbehavedError, match="caches answers and ignores the query"):
+    said = "store atelier: page 2 .* caches answers and ignores the query"
+    with pytest.raises(StoreMisbehavedError, match=said):
         walk(archive, woo)
     archived = newest(archive)
     assert not archived.complete
@@ -422,19 +432,3 @@ def test_a_killed_walk_leaves_what_it_had_and_no_manifest(archive: Archive, tmp_
     archived = newest(archive)
     assert archived.manifest is None
     assert [body for _path, body in archived.pages()] == [b"[]"]
-
-
-def test_two_pages_are_read_at_once() -> None:
-    """Both requests must be under way before either is answered, or this times out."""
-    woo = FakeWoo(some(200))
-    both = threading.Barrier(2, timeout=20)
-
-    def meet(request: httpx.Request) -> None:
-        if page_of(request):
-            both.wait()
-
-    woo.override = meet
-    config = store()
-    with StoreClient(config, transport=woo.transport) as client:
-        pages: Iterator[Page] = WooCommerceSource(config, client).start_walk(WalkOrder()).pages()
-        assert [len(page.ids) for page in pages] == [100, 100]

@@ -11,12 +11,15 @@ from typing import Any
 
 import httpx
 
+from catalog_pipeline.products.http import StoreClient
 from catalog_pipeline.stores import StoreConfig
 
 KEY = "ck_canary_3f1d9b7c"
 SECRET = "cs_canary_a27e5508"
 BASIC_CANARIES = (KEY, SECRET, base64.b64encode(f"{KEY}:{SECRET}".encode()).decode())
 NOW = "Fri, 20 Nov 2026 06:00:00 GMT"
+SHOP = "store atelier: https://shop.example.com"
+HTML = b"<!DOCTYPE html><html><head><title>Under maintenance</title></head></html>"
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
@@ -190,3 +193,27 @@ def _whole_products(value: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(value, list):
         for part in value:
             yield from _whole_products(part)
+
+
+def client_of(handler: Handler, fake: FakeTime | None = None, **settings: Any) -> StoreClient:
+    """A client of a store that this handler plays, whose waits take no time."""
+    fake = fake or FakeTime()
+    return StoreClient(
+        store(**settings),
+        transport=httpx.MockTransport(handler),
+        sleep=fake.sleep,
+        clock=fake.clock,
+    )
+
+
+def scripted(*answers: httpx.Response | Exception) -> Handler:
+    """Gives one answer after the other, the last one for ever."""
+    queue = list(answers)
+
+    def handle(_request: httpx.Request) -> httpx.Response:
+        answer = queue.pop(0) if len(queue) > 1 else queue[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return handle
