@@ -210,12 +210,15 @@ def _edges(values: NDArray[np.float64], one: Histogram) -> NDArray[np.float64]:
 
 def _plane(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], tuple[float, float]]:
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    left, strengths, _ = np.linalg.svd(centred, full_matrices=False)
-    spread = strengths**2
+    # The smaller product of the vectors with themselves has the same components, in half the time.
+    is_wide = centred.shape[0] < centred.shape[1]
+    spread, directions = np.linalg.eigh(centred @ centred.T if is_wide else centred.T @ centred)
+    spread, directions = spread[::-1].clip(min=0), directions[:, ::-1]
     total = float(spread.sum()) or 1.0
     plane = np.zeros((len(vectors), 2))
-    kept = min(2, len(strengths))
-    plane[:, :kept] = left[:, :kept] * strengths[:kept]
+    kept = min(2, len(spread))
+    main = directions[:, :kept]
+    plane[:, :kept] = main * np.sqrt(spread[:kept]) if is_wide else centred @ main
     # The sign of a component is arbitrary: fixed, so that the same vectors give the same map.
     for column in range(kept):
         furthest = np.abs(plane[:, column]).argmax()

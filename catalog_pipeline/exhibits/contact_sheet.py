@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -32,7 +33,7 @@ from catalog_pipeline.catalog.wanted import (
 from catalog_pipeline.drawing.plots import Histogram, draw_histograms
 from catalog_pipeline.drawing.sheet import Section, Tile, draw_sheet
 from catalog_pipeline.exhibits.exhibit import Exhibit
-from catalog_pipeline.exhibits.thumbnails import thumbnail
+from catalog_pipeline.exhibits.thumbnails import side_by_side, thumbnail
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.stores import StoreConfig
 
@@ -90,11 +91,11 @@ def contact_sheet(database: Database, files: DataFolder, store: StoreConfig) -> 
             [
                 Section(
                     _title("Accepted", state["accepted"], len(accepted)),
-                    [judged_tile(files, one) for one in accepted],
+                    side_by_side(partial(judged_tile, files), accepted),
                 ),
                 Section(
                     _title("Rejected", state["judged"] - state["accepted"], len(chosen)),
-                    [judged_tile(files, one) for one in chosen],
+                    side_by_side(partial(judged_tile, files), chosen),
                 ),
             ]
         )

@@ -11,6 +11,7 @@ from PIL import Image
 
 from catalog_pipeline.drawing.sheet import Section, draw_sheet
 from catalog_pipeline.exhibits.contact_sheet import Judged, judged_tile
+from catalog_pipeline.exhibits.thumbnails import side_by_side
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.gate_preview import VerdictChange
 
@@ -51,7 +52,7 @@ def _section(files: DataFolder, changes: Sequence[VerdictChange], most: int) -> 
         now, why = ("rejected", f"no longer {first.issue}")
     return Section(
         f"{now} → {first.verdict}, {why}: {count}",
-        [judged_tile(files, _judged(one)) for one in shown],
+        side_by_side(lambda one: judged_tile(files, _judged(one)), shown),
     )
 
 

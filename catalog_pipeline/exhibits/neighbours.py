@@ -12,7 +12,7 @@ from catalog_pipeline.catalog.identity import digest
 from catalog_pipeline.catalog.queries import some_loaded_products
 from catalog_pipeline.drawing.sheet import Section, Tile, draw_sheet
 from catalog_pipeline.exhibits.exhibit import Exhibit
-from catalog_pipeline.exhibits.thumbnails import thumbnail
+from catalog_pipeline.exhibits.thumbnails import side_by_side, thumbnail
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.vectors.index import PointFilter, Points, VectorIndex
 
@@ -56,7 +56,7 @@ def neighbour_sheet(
 
     def draw() -> Image.Image:
         return draw_sheet(
-            [_section(files, one, found) for one, found in rows], columns=SHOWN + 1, side=96
+            side_by_side(lambda row: _section(files, *row), rows), columns=SHOWN + 1, side=96
         )
 
     shown = [

@@ -22,8 +22,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from catalog_pipeline.drawing.encoding import data_uri, webp
-from catalog_pipeline.exhibits.thumbnails import small_copy, thumbnail
+from catalog_pipeline.exhibits.thumbnails import thumbnail
 from catalog_pipeline.files import DataFolder
+from catalog_pipeline.images.pictures import load_thumbnail
 from catalog_pipeline.search import Hit
 
 _SIDE = 320
@@ -135,7 +136,7 @@ def _picture(files: DataFolder, sha256: Any) -> str | None:
 
 
 def _query_picture(content: bytes | None) -> str | None:
-    picture = None if content is None else small_copy(content, _SIDE)
+    picture = None if content is None else load_thumbnail(content, _SIDE)
     return None if picture is None else data_uri(webp(picture, _PICTURE_BYTES))
 
 

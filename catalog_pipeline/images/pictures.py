@@ -141,18 +141,28 @@ def flattened(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
-def load_rgb(content: bytes) -> Image.Image:
-    """An accepted picture, upright and in RGB at full size; raises as `held_rgb` does."""
-    with held_rgb(content) as image:
+def load_thumbnail(content: bytes, side: int) -> Image.Image:
+    """An accepted picture, upright, in RGB and its longer side at most `side`.
+
+    Raises as `held_rgb` does.
+    """
+    # Decoded at twice the size, a picture keeps what a finer filter then makes of it.
+    with held_rgb(content, least_side=2 * side) as image:
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
         return image
 
 
 @contextmanager
-def held_rgb(content: bytes) -> Iterator[Image.Image]:
-    """An accepted picture, upright and in RGB at full size, for as long as the block lasts.
+def held_rgb(content: bytes, least_side: int | None = None) -> Iterator[Image.Image]:
+    """An accepted picture, upright and in RGB, for as long as the block lasts.
 
     Safe to call from many threads: one waits while what the others hold leaves no room for its
     picture.
+
+    Args:
+        content: its bytes.
+        least_side: where given, a JPEG need not be decoded at its full size, which costs several
+            times as much, but at an eighth, a quarter or a half whose sides are at least this.
 
     Raises:
         UnreadablePictureError: it cannot be decoded, which an accepted picture can.
@@ -170,6 +180,8 @@ def held_rgb(content: bytes) -> Iterator[Image.Image]:
             raise UnreadablePictureError(f"the {picture} has over {_MOST_PIXELS} pixels")
         with _decoding.taken(pixels):
             try:
+                if least_side is not None:
+                    opened.draft(None, (least_side, least_side))
                 image = _upright_rgb(opened)
             except Exception as error:
                 raise _unreadable(picture, error) from error

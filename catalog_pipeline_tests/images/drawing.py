@@ -8,6 +8,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
+from catalog_pipeline.images.pictures import held_rgb
+
 
 def encoded(image: Image.Image, picture: str = "JPEG", **options: object) -> bytes:
     buffer = io.BytesIO()
@@ -40,3 +42,9 @@ def garment(seed: int = 0, size: tuple[int, int] = (320, 400)) -> Image.Image:
 @lru_cache(maxsize=256)
 def garment_bytes(seed: int = 0) -> bytes:
     return encoded(garment(seed), quality=90)
+
+
+def load_rgb(content: bytes) -> Image.Image:
+    """An accepted picture as it goes into a model: whole, upright and in RGB."""
+    with held_rgb(content) as image:
+        return image

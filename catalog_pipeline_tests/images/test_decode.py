@@ -13,8 +13,13 @@ from PIL import Image, ImageOps
 
 from catalog_pipeline.images.decode import Decoder
 from catalog_pipeline.images.measure import Measurements, measure
-from catalog_pipeline.images.pictures import UnreadablePictureError, load_rgb, picture_format
-from catalog_pipeline_tests.images.drawing import encoded, garment, garment_bytes
+from catalog_pipeline.images.pictures import (
+    UnreadablePictureError,
+    held_rgb,
+    load_thumbnail,
+    picture_format,
+)
+from catalog_pipeline_tests.images.drawing import encoded, garment, garment_bytes, load_rgb
 from catalog_pipeline_tests.images.hostile import png_announcing
 from catalog_pipeline_tests.images.sabotage import poison, sabotage
 
@@ -22,6 +27,7 @@ from catalog_pipeline_tests.images.sabotage import poison, sabotage
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 LIMIT = 50_000_000
+SIDE = 112
 FORMATS = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF"}
 
 
@@ -151,6 +157,29 @@ def test_every_mode_becomes_rgb_on_white(
     assert found.getpixel((150, 150)) == pytest.approx(pixel, abs=2)
     grey = np.asarray(found.convert("L"))
     assert measure(content, LIMIT).brightness == pytest.approx(grey.mean(), abs=2)
+
+
+@pytest.mark.parametrize("picture", FORMATS)
+def test_a_thumbnail_is_what_the_whole_picture_would_give(picture: str) -> None:
+    whole = garment(3, (1_200, 1_600))
+    content = encoded(whole, FORMATS[picture], **({} if picture == "GIF" else {"quality": 90}))
+    found, expected = load_thumbnail(content, SIDE), load_rgb(content)
+    expected.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    assert (found.mode, found.size) == ("RGB", (84, 112))
+    difference = np.abs(np.asarray(found, float) - np.asarray(expected, float))
+    assert difference.mean() < 1
+
+
+def test_a_thumbnail_stands_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(garment(3, (1_200, 1_600)), exif=exif)
+    assert load_thumbnail(content, SIDE).size == (112, 84)
+
+
+def test_a_large_jpeg_is_not_decoded_whole_for_a_thumbnail() -> None:
+    with held_rgb(encoded(garment(3, (1_200, 1_600))), least_side=2 * SIDE) as image:
+        assert image.size == (300, 400)
 
 
 def test_sixteen_bits_are_scaled_and_not_clipped() -> None:

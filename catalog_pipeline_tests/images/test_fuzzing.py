@@ -14,10 +14,10 @@ from PIL import Image
 
 from catalog_pipeline.images.decode import Decoder
 from catalog_pipeline.images.measure import Measurements
-from catalog_pipeline.images.pictures import UnreadablePictureError, load_rgb
+from catalog_pipeline.images.pictures import UnreadablePictureError, load_thumbnail
 from catalog_pipeline.images.quality import judge
 from catalog_pipeline.stores import QualityThresholds
-from catalog_pipeline_tests.images.drawing import encoded, garment, garment_bytes
+from catalog_pipeline_tests.images.drawing import encoded, garment, garment_bytes, load_rgb
 
 # Warnings are for those who wrote a file.
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:PIL")
@@ -187,6 +187,8 @@ def test_every_mutant_ends_as_a_verdict_or_a_reason(decoder: Decoder, picture: s
                 ends["not in colour"] += 1
                 continue
             assert (image.mode, *image.size) == ("RGB", found.width, found.height)
+            small = load_thumbnail(content, 32)
+            assert (small.mode, max(small.size)) == ("RGB", min(32, max(image.size)))
     # The mutants are neither all broken at the first byte nor all harmless.
     assert ends["corrupt"] > 10
     assert ends["measured"] > 10

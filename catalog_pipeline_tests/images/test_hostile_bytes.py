@@ -22,11 +22,11 @@ from catalog_pipeline.catalog.lease import hold_store
 from catalog_pipeline.catalog.schema import images
 from catalog_pipeline.images.decode import Decoder
 from catalog_pipeline.images.measure import measure
-from catalog_pipeline.images.pictures import UnreadablePictureError, load_rgb
+from catalog_pipeline.images.pictures import UnreadablePictureError
 from catalog_pipeline.images.quality import Issue, judge
 from catalog_pipeline.images.records import image_row
 from catalog_pipeline.stores import QualityThresholds
-from catalog_pipeline_tests.images.drawing import encoded, garment, garment_bytes
+from catalog_pipeline_tests.images.drawing import encoded, garment, garment_bytes, load_rgb
 from catalog_pipeline_tests.images.hostile import (
     apng_of_frames,
     chunk,
@@ -263,7 +263,8 @@ def test_no_other_decoder_is_ever_loaded_and_no_program_started(tmp_path: Path) 
 import sys
 from pathlib import Path
 from catalog_pipeline.images.measure import measure
-from catalog_pipeline.images.pictures import UnreadablePictureError, load_rgb
+from catalog_pipeline.images.pictures import UnreadablePictureError
+from catalog_pipeline_tests.images.drawing import load_rgb
 for path in Path(sys.argv[1]).glob("*.bin"):
     assert measure(path.read_bytes(), 50_000_000).problem == "unsupported", path
     try:

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from catalog_pipeline.images import pictures
-from catalog_pipeline.images.pictures import UnreadablePictureError, load_rgb
-from catalog_pipeline_tests.images.drawing import encoded, garment
+from catalog_pipeline.images.pictures import UnreadablePictureError
+from catalog_pipeline_tests.images.drawing import encoded, garment, load_rgb
 from catalog_pipeline_tests.images.hostile import png_announcing
 
 SIDES = 320 * 400
