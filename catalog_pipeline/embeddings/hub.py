@@ -13,30 +13,37 @@ from catalog_pipeline.embeddings.problems import CheckpointError
 from catalog_pipeline.errors import TransientError
 
 
-def hub_snapshot(repository: str, config: str, weights: Sequence[str]) -> Path:
+def hub_snapshot(
+    repository: str, config: str, weights: Sequence[str], *, download: bool = True
+) -> Path:
     """A local folder with a repository's configuration and weights, both of one commit.
 
     Args:
         repository: `ORGANISATION/NAME`.
         config: name of the configuration file.
         weights: names of weights files, the preferred one first; one of them is needed.
+        download: whether to ask the hub for what the cache lacks.
 
     Raises:
         CheckpointError: the repository or a file is absent, closed, or neither cached nor
             reachable.
         TransientError: the hub answers with an error of its own.
     """
+    from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    try:
-        folder = _fetch(repository, config, local=True).parent
-    except LocalEntryNotFoundError:
+    # Not hf_hub_download(local_files_only=True): its client asks the hub who is calling first.
+    cached = try_to_load_from_cache(repository, config)
+    folder = Path(cached).parent if isinstance(cached, str) else None
+    if folder is not None and any((folder / name).is_file() for name in weights):
+        return folder
+    if not download:
+        raise _not_cached(repository)
+    if folder is None:
         try:
             folder = _fetch(repository, config).parent
         except EntryNotFoundError as error:
             raise _explained(repository, config, error) from error
-    if any((folder / name).is_file() for name in weights):
-        return folder
     for name in weights:
         try:
             _fetch(repository, name, revision=folder.name)
@@ -50,7 +57,7 @@ def hub_snapshot(repository: str, config: str, weights: Sequence[str]) -> Path:
     )
 
 
-def _fetch(repository: str, name: str, *, revision: str | None = None, local: bool = False) -> Path:
+def _fetch(repository: str, name: str, *, revision: str | None = None) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -60,7 +67,7 @@ def _fetch(repository: str, name: str, *, revision: str | None = None, local: bo
     )
 
     try:
-        return Path(hf_hub_download(repository, name, revision=revision, local_files_only=local))
+        return Path(hf_hub_download(repository, name, revision=revision))
     except EntryNotFoundError:
         raise
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
@@ -79,6 +86,13 @@ def _fetch(repository: str, name: str, *, revision: str | None = None, local: bo
             f"{name} of hf-hub:{repository} could not be downloaded ({type(error).__name__}: "
             f"{error}); look for a full disk or a lost connection and try again"
         ) from error
+
+
+def _not_cached(repository: str) -> CheckpointError:
+    return CheckpointError(
+        f"hf-hub:{repository} is not in this machine's hub cache, and a question is not worth its "
+        f"download; the first sync fetches it, or `hf download {repository}`"
+    )
 
 
 def _explained(repository: str, name: str, error: Exception) -> CheckpointError:

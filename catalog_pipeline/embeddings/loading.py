@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from catalog_pipeline.embeddings.libraries import import_libraries
 from catalog_pipeline.embeddings.model import ModelSpec, resolve_model
 from catalog_pipeline.embeddings.problems import CheckpointError, DeviceMemoryError
 from catalog_pipeline.errors import ConfigurationError
@@ -156,7 +157,7 @@ def load_model(
         CheckpointError: the weights do not fit the configuration, or changed since `resolve_model`.
         DeviceMemoryError: the model does not fit into the device's free memory.
     """
-    torch, open_clip = _libraries()
+    torch, open_clip = import_libraries(needs_transformers=spec.needs_transformers)
     place = _place(device)
     try:
         towers, preprocess = open_clip.create_model_from_pretrained(
@@ -197,18 +198,6 @@ def _tokenizer(name: str) -> Any:
     import open_clip
 
     return open_clip.get_tokenizer(name)
-
-
-def _libraries() -> tuple[ModuleType, ModuleType]:
-    try:
-        import open_clip
-        import torch
-    except ImportError as error:
-        raise ConfigurationError(
-            f"embedding needs torch and open_clip ({error.name or error} is missing); install "
-            "catalog-pipeline[embed]"
-        ) from error
-    return torch, open_clip
 
 
 def _place(device: Device) -> torch.device:

@@ -57,6 +57,7 @@ class ModelSpec:
         pretrained: open_clip's tag of the weights, for built-in models only.
         tokenizer: what open_clip is asked for a tokenizer by.
         checkpoint: the weights file.
+        needs_transformers: whether its text tower is one of transformers'.
     """
 
     name: str
@@ -68,15 +69,17 @@ class ModelSpec:
     pretrained: str | None
     tokenizer: str
     checkpoint: Path
+    needs_transformers: bool = False
 
 
-def resolve_model(name: str) -> ModelSpec:
+def resolve_model(name: str, *, download: bool = True) -> ModelSpec:
     """Find the checkpoint that a configured name means.
 
     Args:
         name: `local-dir:PATH` (a folder in open_clip's layout), `hf-hub:ORG/NAME` (the cached
             snapshot if there is one, else a download), or `NAME/TAG` of a built-in open_clip model
             and its pretrained weights, such as `ViT-B-16-SigLIP/webli`.
+        download: whether to ask the hub for an `hf-hub:` checkpoint that its cache lacks.
 
     Raises:
         ConfigurationError: the name is none of these.
@@ -86,7 +89,7 @@ def resolve_model(name: str) -> ModelSpec:
     if name.startswith(LOCAL_PREFIX):
         return _local(name)
     if name.startswith(HUB_PREFIX):
-        return _on_hub(name)
+        return _on_hub(name, download=download)
     return _built_in(name)
 
 
@@ -103,14 +106,14 @@ def _local(name: str) -> ModelSpec:
     return _spec(name, folder, _weights(folder), folder.name, f"{LOCAL_PREFIX}{folder}")
 
 
-def _on_hub(name: str) -> ModelSpec:
+def _on_hub(name: str, *, download: bool) -> ModelSpec:
     repository = name.removeprefix(HUB_PREFIX)
     if not _HUB_ID.fullmatch(repository):
         raise ConfigurationError(
             f"CATALOG_MODEL is {name!r}; after hf-hub: write ORGANISATION/NAME, such as "
             "hf-hub:Marqo/marqo-fashionSigLIP"
         )
-    folder = hub_snapshot(repository, CONFIG_FILE, WEIGHT_FILES[:3])
+    folder = hub_snapshot(repository, CONFIG_FILE, WEIGHT_FILES[:3], download=download)
     return _spec(name, folder, _weights(folder), repository.rsplit("/", 1)[1], name)
 
 
@@ -195,6 +198,7 @@ def _described(
         pretrained=pretrained,
         tokenizer=tokenizer or architecture,
         checkpoint=checkpoint,
+        needs_transformers=bool(config["model_cfg"]["text_cfg"].get("hf_model_name")),
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -226,3 +227,34 @@ def test_an_empty_cache_without_network_says_what_to_do(tmp_path: Path) -> None:
     assert "not in the local cache and the hub cannot be reached" in done.stdout
     assert "hf download atelier/tiny" in done.stdout
     assert "local-dir:PATH" in done.stdout
+
+
+@pytest.mark.parametrize("cached", ["nothing", "the configuration"])
+def test_who_only_asks_connects_to_nothing(tmp_path: Path, checkpoint: Path, cached: str) -> None:
+    cache = tmp_path / "cache"
+    if cached == "the configuration":
+        _hub_cache(cache, checkpoint)
+        next(cache.rglob(WEIGHTS)).unlink()
+    with socket.create_server(("127.0.0.1", 0)) as hub:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from catalog_pipeline.embeddings.model import resolve_model\n"
+                "resolve_model('hf-hub:atelier/tiny', download=False)\n",
+            ],
+            env=os.environ
+            | {
+                "HF_HUB_CACHE": str(cache),
+                "HF_ENDPOINT": f"http://127.0.0.1:{hub.getsockname()[1]}",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        hub.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            hub.accept()
+    assert "CheckpointError" in done.stderr
+    assert "`hf download atelier/tiny`" in done.stderr

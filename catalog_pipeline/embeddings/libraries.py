@@ -1,0 +1,74 @@
+"""torch and open_clip, imported when a model is loaded: no earlier, and no more than it needs.
+
+Their import is most of what a sync of a few new pictures takes.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+from catalog_pipeline.errors import ConfigurationError
+
+_OFTEN_NEEDLESS = "transformers"
+
+
+def import_libraries(*, needs_transformers: bool) -> tuple[ModuleType, ModuleType]:
+    """Torch and open_clip.
+
+    Args:
+        needs_transformers: whether the model's text tower is one of transformers', which open_clip
+            otherwise imports for nothing. Its tokenizers import it themselves.
+
+    Raises:
+        ConfigurationError: one of them is not installed.
+    """
+    if needs_transformers:
+        _forget_open_clip_without_it()
+    try:
+        with _without_garbage_collection(), _import_fails(not needs_transformers):
+            import open_clip
+            import torch
+    except ImportError as error:
+        raise ConfigurationError(
+            f"embedding needs torch and open_clip ({error.name or error} is missing); install "
+            "catalog-pipeline[embed]"
+        ) from error
+    return torch, open_clip
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Over imports that make a million objects and drop none: looking through them is a quarter."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@contextmanager
+def _import_fails(is_unwanted: bool) -> Iterator[None]:
+    """Let `import transformers` fail, which open_clip is prepared for; no-op where it is there."""
+    if not is_unwanted or _OFTEN_NEEDLESS in sys.modules or "open_clip" in sys.modules:
+        yield
+        return
+    # Python's own mark of a module that must not be imported.
+    sys.modules[_OFTEN_NEEDLESS] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[_OFTEN_NEEDLESS]
+
+
+def _forget_open_clip_without_it() -> None:
+    """Models that were made meanwhile keep the modules that they were made by."""
+    towers = sys.modules.get("open_clip.hf_model")
+    if towers is not None and towers.transformers is None:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "open_clip"]:
+            del sys.modules[name]
