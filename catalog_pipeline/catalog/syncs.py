@@ -10,13 +10,15 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from itertools import takewhile
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, and_, delete, func, select, tuple_, update
 
 from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.operations_schema import syncs
 from catalog_pipeline.catalog.schema import store_states
 
 _LOOKED_AT = 16
+# Of each store, however old; more than any question needs, runs of one product among them.
+_KEPT = 100
 FINISHED = frozenset({"success", "failure", "canceled"})
 
 
@@ -80,6 +82,25 @@ def forget_runs(connection: Connection, run_ids: Collection[str]) -> None:
         .where(syncs.c.run_id.in_(run_ids), syncs.c.status.not_in(FINISHED))
         .values(status="failure", error="Dagster no longer knows this run.")
     )
+
+
+def drop_old_syncs(connection: Connection, before: datetime) -> int:
+    """Drop records older than that, but for those that nothing newer stands for; tell how many.
+
+    What goes on stays, and so do the newest of each store that anything here looks at.
+    """
+    rank = func.row_number().over(
+        partition_by=syncs.c.store_id, order_by=(syncs.c.updated_at.desc(), syncs.c.run_id)
+    )
+    ranked = select(syncs.c.run_id, syncs.c.store_id, rank.label("rank")).subquery()
+    newest = select(ranked.c.run_id, ranked.c.store_id).where(ranked.c.rank <= _KEPT)
+    return connection.execute(
+        delete(syncs).where(
+            syncs.c.updated_at < before,
+            syncs.c.status.in_(FINISHED),
+            tuple_(syncs.c.run_id, syncs.c.store_id).not_in(newest),
+        )
+    ).rowcount
 
 
 def failures_in_a_row(connection: Connection, store_id: str) -> tuple[int, datetime | None]:

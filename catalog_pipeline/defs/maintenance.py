@@ -5,6 +5,7 @@ the next run does it then.
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import (
@@ -14,6 +15,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 from catalog_pipeline.catalog.accepted import stores_in_force
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.lease import StoreBusyError, StoreLease, hold_store
+from catalog_pipeline.catalog.syncs import drop_old_syncs
 from catalog_pipeline.defs.checks import reconcile_stores
 from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, VectorIndexResource
 from catalog_pipeline.defs.run_records import KIND
@@ -28,6 +30,8 @@ Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 
 # After everything that somebody waits for.
 _TAGS = {KIND: "maintenance", "dagster/priority": "-10"}
+# Three times what any trend looks back.
+_KEEP_RECORDS = timedelta(days=90)
 
 
 @dg.op(description="Drop walks older than CATALOG_ARCHIVE_DAYS that no row needs any more.")
@@ -46,10 +50,20 @@ def drop_old_walks(
     context.add_output_metadata({"removed": removed, "kept": kept, "busy": ", ".join(busy)})
 
 
-@dg.job(tags=_TAGS, description="Drops old walks from the raw archive.")
+@dg.op(description="Drop records of runs that are older than 90 days, but for each store's newest.")
+def drop_old_records(context: dg.OpExecutionContext, database: DatabaseResource) -> None:
+    """Prune the table of syncs; Dagster's own records of the same runs are not touched."""
+    before = datetime.now(UTC) - _KEEP_RECORDS
+    with database.get().write() as connection:
+        removed = drop_old_syncs(connection, before)
+    context.add_output_metadata({"removed": removed})
+
+
+@dg.job(tags=_TAGS, description="Drops old walks from the raw archive, and old records of runs.")
 def prune_archives() -> None:
     """One run for all stores."""
     drop_old_walks()
+    drop_old_records()
 
 
 @dg.op(description="Remove pictures and vector parts that nothing refers to; merge small parts.")

@@ -10,6 +10,7 @@ from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.schema import store_states
 from catalog_pipeline.catalog.syncs import (
     Sync,
+    drop_old_syncs,
     failures_in_a_row,
     finished_run_ids,
     forget_runs,
@@ -101,3 +102,29 @@ def test_the_last_whole_run_of_every_store_is_told_at_once(any_database: Databas
         upsert(connection, store_states, [{"store_id": one} for one in ("atelier", "nordhavn")])
     with any_database.read() as connection:
         assert last_whole_syncs(connection) == {"atelier": whole, "nordhavn": other}
+
+
+def test_old_records_go_but_for_the_newest_of_each_store_and_what_goes_on(
+    any_database: Database,
+) -> None:
+    busy = [later(minutes) for minutes in range(150)]
+    quiet = [later(minutes, store_id="quiet", run_id=f"q{minutes}") for minutes in range(3)]
+    going = later(0, store_id="atelier", run_id="going", status="started", completed_at=None)
+    keep(any_database, *busy, *quiet, going)
+    before = BEGAN + timedelta(minutes=120)
+    with any_database.write() as connection:
+        assert drop_old_syncs(connection, before) == 50
+        assert drop_old_syncs(connection, before) == 0
+    with any_database.read() as connection:
+        left = last_syncs(connection, "atelier", 1000)
+        assert [sync.run_id for sync in left] == [
+            *(f"r{minutes}" for minutes in reversed(range(50, 150))),
+            "going",
+        ]
+        assert last_syncs(connection, "quiet", 1000) == list(reversed(quiet))
+
+
+def test_no_young_record_goes_however_many_there_are(any_database: Database) -> None:
+    keep(any_database, *(later(minutes) for minutes in range(150)))
+    with any_database.write() as connection:
+        assert drop_old_syncs(connection, BEGAN) == 0

@@ -37,9 +37,13 @@ def test_old_walks_go_and_a_store_in_use_is_left_alone(shops: Shops) -> None:
     assert run.success
     assert len(archive.walk_ids("atelier")) == 1
     assert len(archive.walk_ids("nordhavn")) == 2
-    (output,) = [
-        event.step_output_data for event in run.all_node_events if event.is_successful_output
+    output, records = [
+        event.step_output_data
+        for op in ("drop_old_walks", "drop_old_records")
+        for event in run.events_for_node(op)
+        if event.is_successful_output
     ]
+    assert records.metadata["removed"] == dg.MetadataValue.int(0)
     assert output.metadata["removed"] == dg.MetadataValue.int(1)
     assert output.metadata["busy"] == dg.MetadataValue.text("nordhavn")
 
