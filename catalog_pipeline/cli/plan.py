@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from catalog_pipeline.cli.deployment import (
@@ -11,10 +13,12 @@ from catalog_pipeline.cli.deployment import (
     pick_store,
     stores_to_look_after,
 )
-from catalog_pipeline.cli.output import print_json, say, table, terminal
+from catalog_pipeline.cli.full_sync import estimate, estimate_lines
+from catalog_pipeline.cli.output import jsonable, print_json, say, table, terminal
 from catalog_pipeline.cli.status import settle_runs
 from catalog_pipeline.cli.summary import duration
 from catalog_pipeline.embeddings.model import resolve_model
+from catalog_pipeline.estimate import FullSync
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.plan import Plan
 from catalog_pipeline.plan import plan as make_plan
@@ -30,7 +34,8 @@ def plan(store: str | None, as_json: bool) -> None:
     """Show what a sync of STORE, or of every store, would fetch, embed, write and remove.
 
     Nothing is changed and no store is asked: what a walk will bring is not known before it. The
-    time is an estimate by this deployment's own syncs, as far as there are any.
+    time is an estimate by this deployment's own syncs, as far as there are any. What all of a store
+    would take that was never read to its end is told by its last sample.
 
     \b
     Examples:
@@ -54,8 +59,15 @@ def plan(store: str | None, as_json: bool) -> None:
             )
             for one in chosen
         ]
+        first = {
+            one.store_id: estimate(settings, database, stores.stores[one.store_id])
+            for one in found
+            if one.watermark is None
+        }
     if as_json:
-        print_json({"stores": found})
+        print_json(
+            {"stores": [jsonable(one) | {"full_sync": first.get(one.store_id)} for one in found]}
+        )
         return
     numbers = ["walks", "fetch", "judge", "embed", "load", "refresh", "remove", "left", "time"]
     rows = [
@@ -69,21 +81,31 @@ def plan(store: str | None, as_json: bool) -> None:
             one.refresh,
             sum(one.remove.values()),
             one.left,
-            duration(one.seconds),
+            _time(one, first),
         ]
         for one in found
     ]
     console = terminal()
     console.print(table(["store", *numbers], rows, numbers=numbers))
     for one in found:
-        for line in _notes(one):
+        for line in _notes(one, first.get(one.store_id)):
             say(console, f"{one.store_id}: {line}")
 
 
-def _notes(one: Plan) -> list[str]:
+def _time(one: Plan, first: Mapping[str, FullSync | None]) -> str:
+    if one.watermark is not None:
+        return duration(one.seconds)
+    whole = first.get(one.store_id)
+    return "unknown" if whole is None else duration(whole.seconds)
+
+
+def _notes(one: Plan, whole: FullSync | None) -> list[str]:
     notes = []
     if one.watermark is None:
         notes.append("never read to its end; the next sync reads all of it")
+        if whole is None:
+            return [*notes, f"`catalog sync {one.store_id} --sample 50` tells what that would take"]
+        notes.append(", ".join(estimate_lines(whole)))
     else:
         notes.append(f"the next sync reads what changed since {one.watermark:%Y-%m-%d %H:%M} UTC")
     if one.removals_wait:
@@ -91,7 +113,8 @@ def _notes(one: Plan) -> list[str]:
             f"{sum(one.remove.values())} removals would wait for an approval, more "
             f"than {one.removal_limit} at once are not made unasked"
         )
-    notes.append(f"the time stands on {_basis(one)}")
+    if one.watermark is not None:
+        notes.append(f"the time stands on {_basis(one)}")
     return notes
 
 

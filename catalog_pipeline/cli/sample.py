@@ -10,15 +10,13 @@ import click
 
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.queries import some_loaded_products
-from catalog_pipeline.catalog.rates import Rate, Rates
 from catalog_pipeline.cli.deployment import open_database
+from catalog_pipeline.cli.full_sync import estimate, estimate_lines
 from catalog_pipeline.cli.status import settle_runs
-from catalog_pipeline.cli.summary import INDENT, counts, duration, listed, size
+from catalog_pipeline.cli.summary import INDENT, counts, listed
 from catalog_pipeline.embeddings.model import resolve_model
 from catalog_pipeline.errors import CatalogError
-from catalog_pipeline.estimate import FullSync, estimate_full_sync
-from catalog_pipeline.files import DataFolder
-from catalog_pipeline.products.archive import Archive
+from catalog_pipeline.estimate import FullSync
 from catalog_pipeline.search import search
 from catalog_pipeline.settings import Settings
 from catalog_pipeline.stores import StoreConfig
@@ -68,7 +66,7 @@ def summarise_sample(
     with open_database(settings) as database:
         # The estimate goes by what this run has just measured.
         settle_runs(settings, database)
-        full_sync = _estimate(settings, database, store, str(walk["walk_id"]))
+        full_sync = estimate(settings, database, store, str(walk["walk_id"]))
         neighbours = _neighbours(settings, database, store)
     return SampleSummary(
         products=int(walk["products"]),
@@ -99,7 +97,7 @@ def sample_lines(store_id: str, found: SampleSummary) -> Iterator[str]:
         ]
         or ["none yet: nothing is in the collection"],
     )
-    yield from _headed("a full sync", _estimate_lines(found.full_sync))
+    yield from _headed("a full sync", estimate_lines(found.full_sync))
     removed = [
         listed("products", found.removed_products),
         listed("points", found.removed_points),
@@ -114,35 +112,6 @@ def sample_lines(store_id: str, found: SampleSummary) -> Iterator[str]:
 def _headed(heading: str, texts: Sequence[str]) -> Iterator[str]:
     for number, text in enumerate(texts):
         yield f"{'' if number else heading:<{INDENT}}{text}"
-
-
-def _estimate_lines(found: FullSync | None) -> list[str]:
-    if found is None:
-        return ["cannot be reckoned: the store does not say how many products it has"]
-    return [
-        f"{found.products:,} products, about {found.pictures:,} pictures and {found.vectors:,} "
-        "vectors",
-        f"about {duration(found.seconds)} and {size(found.bytes)} on disk",
-        f"at {_basis(found.rates)}",
-    ]
-
-
-def _basis(rates: Rates) -> str:
-    def told(what: str, rate: Rate) -> str:
-        return f"{rate.per_second:,.1f} {what} a second ({'measured' if rate.syncs else 'assumed'})"
-
-    return f"{told('fetches', rates.fetches)}, {told('embeddings', rates.embeddings)}"
-
-
-def _estimate(
-    settings: Settings, database: Database, store: StoreConfig, walk_id: str
-) -> FullSync | None:
-    walk = Archive(DataFolder(settings.data_dir)).open(store.id, walk_id)
-    if walk is None:
-        return None
-    dimensions = resolve_model(settings.model).dimensions
-    with database.read() as connection:
-        return estimate_full_sync(connection, store, walk, dimensions=dimensions)
 
 
 def _neighbours(settings: Settings, database: Database, store: StoreConfig) -> list[Neighbours]:

@@ -164,12 +164,16 @@ def test_a_wrong_secret_fails_the_sync_with_what_the_store_said(deployment: Depl
 
 def test_a_sample_reads_no_more_than_it_was_asked_to(tmp_path: Path) -> None:
     with sample_deployment(tmp_path, products_per_store=60, picture_size=256) as opened:
+        unread = call(opened, "plan", "nordhavn").stdout
+        assert "unknown" in unread
+        assert "`catalog sync nordhavn --sample 50` tells" in unread
         found = answer(call(opened, "sync", "nordhavn", "--sample", "10", "--json"))
         walk = found["stages"]["raw_products"]
         assert walk["products"] == 10
         assert walk["complete"] is False
         assert found["stages"]["products"]["seen"] == 10
         assert_tells_of_the_sample(found)
+        assert_plan_tells_the_same(opened, found["sample"]["full_sync"])
         # Nothing is missing afterwards: the next sync reads the whole store.
         whole = answer(call(opened, "sync", "nordhavn", "--full", "--json"))
         assert whole["stages"]["raw_products"]["complete"] is True
@@ -188,6 +192,17 @@ def test_a_sample_reads_no_more_than_it_was_asked_to(tmp_path: Path) -> None:
         assert told["next"] == "catalog sync nordhavn"
         points = answer(call(opened, "status", "--json"))["stores"][1]["points"]
         assert points == whole["stages"]["qdrant_points"]["points"]
+
+
+def assert_plan_tells_the_same(opened: Deployment, expected: Mapping[str, Any]) -> None:
+    (planned,) = answer(call(opened, "plan", "nordhavn", "--json"))["stores"]
+    told = planned["full_sync"]
+    assert {name: told[name] for name in ("products", "pictures", "vectors", "bytes")} == {
+        name: expected[name] for name in ("products", "pictures", "vectors", "bytes")
+    }
+    said = call(opened, "plan", "nordhavn").stdout
+    assert f"{expected['products']:,} products, about {expected['pictures']:,} pictures" in said
+    assert "unknown" not in said
 
 
 def assert_tells_of_the_sample(found: Mapping[str, Any]) -> None:
