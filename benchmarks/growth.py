@@ -9,16 +9,13 @@ and of 100,000 products; see `memory` for how it is taken.
 from __future__ import annotations
 
 import math
-import tempfile
-from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.harness import in_fresh_process
 from benchmarks.job import stage_seconds
 from benchmarks.memory import peaks
-from benchmarks.shop import STORE, draw, set_up, shop
-from benchmarks.unchanged import MINUTES, PAGE_SECONDS, PICTURES, PRODUCTS, SIDE, make_sure
-from catalog_pipeline.demo.model import DEMO_MODEL
+from benchmarks.shop import STORE
+from benchmarks.unchanged import MINUTES, PRODUCTS, make_sure, synced_once
 
 EVERY: Final = 100
 MOST_OF_FIRST: Final = 0.04
@@ -42,34 +39,27 @@ def run(_repeats: int, *, quick: bool) -> dict[str, Any]:
 
 def after_changes(products: int) -> dict[str, Any]:
     """The part with the edits."""
-    with tempfile.TemporaryDirectory(prefix="catalog-bench-") as name:
-        work = Path(name)
-        draw(work / "pictures", PICTURES, SIDE)
-        model = DEMO_MODEL
-        with shop(work / "pictures", products, page_seconds=PAGE_SECONDS) as served:
-            served.pass_time(MINUTES)
-            environment = set_up(work / "ours", served.address, model)
-            first = in_fresh_process("benchmarks.job:sync", STORE, environment=environment)
-            make_sure(first, fetched=products, embedded=products, upserted=products)
-            served.pass_time(MINUTES)
-            edited = served.edit(EVERY)
-            served.pass_time(MINUTES)
-            served.requests()
-            ours = in_fresh_process("benchmarks.job:sync", STORE, environment=environment)
-            # The currency, the totals, and the pages of what changed.
-            pages = math.ceil(products / EVERY / 100)
-            if len(asked := served.requests()) != 2 + pages:
-                raise RuntimeError(f"the sync asked the store {len(asked)} times: {asked}")
-            make_sure(
-                ours,
-                changed=edited["prices"] + edited["pictures"],
-                fetched=edited["pictures"],
-                embedded=edited["pictures"],
-                upserted=edited["pictures"],
-                payload_refreshed=edited["prices"],
-            )
+    with synced_once(products) as (served, environment, first):
+        served.pass_time(MINUTES)
+        edited = served.edit(EVERY)
+        served.pass_time(MINUTES)
+        served.requests()
+        ours = in_fresh_process("benchmarks.job:sync", STORE, environment=environment)
+        # The currency, the totals, and the pages of what changed.
+        pages = math.ceil(products / EVERY / 100)
+        if len(asked := served.requests()) != 2 + pages:
+            raise RuntimeError(f"the sync asked the store {len(asked)} times: {asked}")
+        make_sure(
+            ours,
+            changed=edited["prices"] + edited["pictures"],
+            fetched=edited["pictures"],
+            embedded=edited["pictures"],
+            upserted=edited["pictures"],
+            payload_refreshed=edited["prices"],
+        )
     return {
         "products": products,
+        "pictures": first.found["pictures"],
         "edited": sum(edited.values()),
         "seconds": round(ours.found["seconds"], 2),
         "first_seconds": round(first.found["seconds"], 1),

@@ -32,6 +32,9 @@ from catalog_pipeline.demo.stores_file import KEY_VARIABLE, SECRET_VARIABLE, sto
 STORE: Final = ATELIER.id
 # The highest that stores.yaml takes, in place of the 5 by which real shops are spared.
 REQUESTS_PER_SECOND: Final = 1_000
+_PHOTOGRAPHS: Final = Path(__file__).resolve().parents[2] / "shared" / "data" / "photos_large"
+_DRAWN: Final = 200
+_SIDE: Final = 800
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,17 @@ def draw(folder: Path, number: int, size: int) -> None:
         content = Drawing(look, seed=index, size=size).content()
         assert content is not None
         (folder / f"{index:05d}.jpg").write_bytes(content)
+
+
+def usual_pictures(folder: Path) -> tuple[Path, str]:
+    """A folder of pictures as shops upload them, and what they are, in words.
+
+    Photographs of a studio where they lie beside the checkout; else drawn ones, in `folder`.
+    """
+    if photographs := list(_PHOTOGRAPHS.glob("*.jpg")):
+        return _PHOTOGRAPHS, f"{len(photographs)} photographs of 1200 x 1600"
+    draw(folder, _DRAWN, _SIDE)
+    return folder, f"{_DRAWN} drawn ones of {_SIDE} x {_SIDE}"
 
 
 class Shop:
@@ -113,7 +127,7 @@ def shop(pictures: Path, products: int, *, page_seconds: float = 0.0) -> Iterato
     """Serve a store while the block runs.
 
     Args:
-        pictures: a folder of drawn ones; with more products than pictures they come again, each
+        pictures: a folder of JPEG files; with more products than pictures they come again, each
             time as other bytes.
         products: how many the store has.
         page_seconds: how long the API takes over each answer, besides what it costs to make it.

@@ -16,13 +16,15 @@ a process: a schedule's run takes place in one that is up.
 from __future__ import annotations
 
 import statistics
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from benchmarks.harness import FreshRun, in_fresh_process
 from benchmarks.job import stage_seconds
-from benchmarks.shop import REQUESTS_PER_SECOND, STORE, draw, set_up, shop
+from benchmarks.shop import REQUESTS_PER_SECOND, STORE, Shop, set_up, shop, usual_pictures
 from catalog_pipeline.demo.model import DEMO_MODEL
 from catalog_pipeline.stores import StoreConfig
 
@@ -30,8 +32,6 @@ PRODUCTS: Final = 10_000
 PAGE_SECONDS: Final = 0.25
 MOST_OF_REQUESTS: Final = 1.3
 MOST_OF_FIRST: Final = 0.03
-PICTURES: Final = 200
-SIDE: Final = 800
 # Longer than the overlap of two walks, so that the first sync's products are no news.
 MINUTES: Final = 60
 _CONNECTIONS: Final[int] = StoreConfig.model_fields["connections"].default
@@ -42,30 +42,22 @@ def run(repeats: int, *, quick: bool) -> dict[str, Any]:
     products = PRODUCTS // 10 if quick else PRODUCTS
     ours: list[FreshRun] = []
     limit: list[FreshRun] = []
-    with tempfile.TemporaryDirectory(prefix="catalog-bench-") as name:
-        work = Path(name)
-        draw(work / "pictures", PICTURES, SIDE)
-        model = DEMO_MODEL
-        with shop(work / "pictures", products, page_seconds=PAGE_SECONDS) as served:
+    with synced_once(products) as (served, environment, first), TemporaryDirectory() as folder:
+        for _ in range(repeats):
             served.pass_time(MINUTES)
-            environment = set_up(work / "ours", served.address, model)
-            first = in_fresh_process("benchmarks.job:sync", STORE, environment=environment)
-            make_sure(first, upserted=products)
-            for _ in range(repeats):
-                served.pass_time(MINUTES)
-                served.requests()
-                nightly = ("benchmarks.job:sync", STORE, "nightly")
-                ours.append(in_fresh_process(*nightly, environment=environment))
-                make_sure(ours[-1], fetched=0, embedded=0, upserted=0, payload_refreshed=0)
-                asked = work / "asked"
-                asked.write_text("\n".join(served.requests()))
-                address = served.address
-                limit.append(
-                    in_fresh_process(
-                        "benchmarks.unchanged:throw_away",
-                        *(address["base_url"], address["key"], address["secret"], str(asked)),
-                    )
+            served.requests()
+            nightly = ("benchmarks.job:sync", STORE, "nightly")
+            ours.append(in_fresh_process(*nightly, environment=environment))
+            make_sure(ours[-1], fetched=0, embedded=0, upserted=0, payload_refreshed=0)
+            asked = Path(folder, "asked")
+            asked.write_text("\n".join(served.requests()))
+            address = served.address
+            limit.append(
+                in_fresh_process(
+                    "benchmarks.unchanged:throw_away",
+                    *(address["base_url"], address["key"], address["secret"], str(asked)),
                 )
+            )
     walked = statistics.median(map(_walk_seconds, ours))
     whole = statistics.median(one.found["seconds"] for one in ours)
     requests_alone = statistics.median(one.found["seconds"] for one in limit)
@@ -73,6 +65,7 @@ def run(repeats: int, *, quick: bool) -> dict[str, Any]:
     of_requests, of_first = walked / requests_alone, whole / first.found["seconds"]
     return {
         "products": products,
+        "pictures": first.found["pictures"],
         "page_seconds": PAGE_SECONDS,
         "requests": limit[-1].found["requests"],
         "requests_per_second": REQUESTS_PER_SECOND,
@@ -93,6 +86,23 @@ def run(repeats: int, *, quick: bool) -> dict[str, Any]:
         "most_ratio_of_first": MOST_OF_FIRST,
         "passed": of_requests <= MOST_OF_REQUESTS and of_first <= MOST_OF_FIRST,
     }
+
+
+@contextmanager
+def synced_once(products: int) -> Iterator[tuple[Shop, dict[str, str], FreshRun]]:
+    """A slow store, the variables of a deployment, and its first sync with pictures and a model.
+
+    The store's clock has gone on enough before it for its products to be no news after it.
+    """
+    with TemporaryDirectory(prefix="catalog-bench-") as name:
+        folder, of = usual_pictures(Path(name, "pictures"))
+        with shop(folder, products, page_seconds=PAGE_SECONDS) as served:
+            served.pass_time(MINUTES)
+            environment = set_up(Path(name, "ours"), served.address, DEMO_MODEL)
+            first = in_fresh_process("benchmarks.job:sync", STORE, environment=environment)
+            make_sure(first, fetched=products, embedded=products, upserted=products)
+            first.found["pictures"] = of
+            yield served, environment, first
 
 
 def _walk_seconds(run: FreshRun) -> float:
