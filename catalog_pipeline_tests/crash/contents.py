@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Connection, Select, Table, select
+from sqlalchemy import Connection, Select, Table, select, tuple_
 
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.schema import (
@@ -91,7 +91,12 @@ def _rows(connection: Connection) -> dict[str, Rows]:
         quarantine: select(quarantine).where(~quarantine.c.external_id.contains("#")),
         image_attempts: attempts,
         images: select(images).where(images.c.image_sha256.in_(shas)),
-        image_verdicts: select(image_verdicts).where(image_verdicts.c.image_sha256.in_(shas)),
+        # A store's verdict on a picture that it shows no more stays, also where another shows it.
+        image_verdicts: select(image_verdicts).where(
+            tuple_(image_verdicts.c.store_id, image_verdicts.c.image_sha256).in_(
+                attempts.with_only_columns(image_attempts.c.store_id, image_attempts.c.image_sha256)
+            )
+        ),
         points: select(points),
         store_states: select(store_states),
     }
