@@ -7,26 +7,23 @@ nobody has no concerns.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from catalog_pipeline.catalog.circuits import Circuit, read_circuit
 from catalog_pipeline.catalog.queries import StoreSummary, summarise_store
 from catalog_pipeline.catalog.removal_approvals import Stage, count_waiting, has_open_approval
-from catalog_pipeline.catalog.schema import quarantine
 from catalog_pipeline.catalog.syncs import Sync, failures_in_a_row, last_syncs
 from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.embeddings.owed import count_owed
 from catalog_pipeline.images.owed import Ask, count_fetches
 from catalog_pipeline.products.circuit import asked_again_at, state_of
+from catalog_pipeline.products.owed import StoreCounts, count_store
 from catalog_pipeline.products.timetable import seen_whole_at
 from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.vectors.guard import held_back
-
-# Every store is seen whole each night, and a night takes its time.
-STALE_AFTER = timedelta(hours=36)
 
 
 class Kind(StrEnum):
@@ -73,7 +70,7 @@ class StoreStanding:
         asked_again_at: when the pause of an open circuit ends.
         owed_pictures: pictures to be fetched or embedded now.
         removals: removals that wait for an approval which nobody gave yet, by products or points.
-        quarantine: its commonest reason; None while nothing is refused.
+        quarantine: its commonest reason; None while no more is refused than may be let pass.
         last_complete_walk: when the rows of the newest complete walk were committed.
         active: whether stores.yaml lets it be read at all.
         paused_until: the end of a pause that goes on.
@@ -102,6 +99,7 @@ def look_at(
     model_version: str | None,
     collection: str | None,
     now: datetime,
+    night: datetime,
 ) -> StoreStanding:
     """Read how a store stands.
 
@@ -111,6 +109,7 @@ def look_at(
         model_version: whose vectors count; None where it is not known, and none are counted.
         collection: whose points count; None like the model.
         now: the clock.
+        night: since when every store should have been seen whole.
     """
     scope = Scope.of(store)
     circuit = read_circuit(connection, store.id)
@@ -120,9 +119,9 @@ def look_at(
     if model_version is not None and collection is not None:
         owed += count_owed(connection, scope, model_version)
         removals["points"] = held_back(connection, store, collection, model_version).count
-    pause = store.paused
+    pause, summary = store.paused, summarise_store(connection, scope, model_version, collection)
     found = StoreStanding(
-        summary=summarise_store(connection, scope, model_version, collection),
+        summary=summary,
         last_sync=last[0] if last else None,
         failures=failures_in_a_row(connection, store.id)[0],
         circuit=circuit,
@@ -134,16 +133,17 @@ def look_at(
             for stage, count in removals.items()
             if count and not has_open_approval(connection, store.id, stage)
         },
-        quarantine=_refusals(connection, store.id),
+        # Asked of the few stores that have any.
+        quarantine=_refusals(count_store(connection, store.id)) if summary.quarantined else None,
         last_complete_walk=seen_whole_at(connection, store.id),
         active=store.active,
         paused_until=pause.until if pause is not None and now < pause.until else None,
     )
-    found.concerns.extend(_concerns(found, now))
+    found.concerns.extend(_concerns(found, night))
     return found
 
 
-def _concerns(found: StoreStanding, now: datetime) -> list[Concern]:
+def _concerns(found: StoreStanding, night: datetime) -> list[Concern]:
     store = found.summary.store_id
     if not found.active:
         return []
@@ -159,7 +159,7 @@ def _concerns(found: StoreStanding, now: datetime) -> list[Concern]:
             for stage, count in found.removals.items()
         ),
         _quarantine(found),
-        _walk(found, now),
+        _walk(found, night),
         _owed(found),
     ]
     return [one for one in told if one is not None]
@@ -208,7 +208,7 @@ def _quarantine(found: StoreStanding) -> Concern | None:
     )
 
 
-def _walk(found: StoreStanding, now: datetime) -> Concern | None:
+def _walk(found: StoreStanding, night: datetime) -> Concern | None:
     summary, store = found.summary, found.summary.store_id
     if summary.last_walk is None:
         return Concern(Kind.NEVER, "never synced", f"catalog sync {store}")
@@ -219,7 +219,7 @@ def _walk(found: StoreStanding, now: datetime) -> Concern | None:
             "no walk of it was ever complete, so nothing proves that all of it is here",
             f"catalog sync {store}",
         )
-    if found.paused_until is None and now - last > STALE_AFTER:
+    if found.paused_until is None and last < night:
         return Concern(
             Kind.STALE,
             f"not seen whole since {last:%Y-%m-%d %H:%M} UTC; are the daemon's schedules on?",
@@ -241,13 +241,8 @@ def _owed(found: StoreStanding) -> Concern | None:
     )
 
 
-def _refusals(connection: Connection, store_id: str) -> Refusals | None:
-    count = func.count().label("records")
-    row = connection.execute(
-        select(count, quarantine.c.reason, func.min(quarantine.c.external_id).label("example"))
-        .where(quarantine.c.store_id == store_id)
-        .group_by(quarantine.c.reason)
-        .order_by(count.desc(), quarantine.c.reason)
-        .limit(1)
-    ).one_or_none()
-    return None if row is None else Refusals(*row)
+def _refusals(counts: StoreCounts) -> Refusals | None:
+    if not counts.are_many_quarantined:
+        return None
+    reason, records = next(iter(counts.quarantined_by_reason.items()))
+    return Refusals(records, reason, counts.quarantined_examples[reason].split(", ")[0])

@@ -13,7 +13,7 @@ import click
 import pytest
 from qdrant_client import QdrantClient
 
-from catalog_pipeline.attention import STALE_AFTER, Kind, StoreStanding, look_at
+from catalog_pipeline.attention import Kind, StoreStanding, look_at
 from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.circuits import Circuit, keep_circuit
 from catalog_pipeline.catalog.database import Database
@@ -32,6 +32,7 @@ from catalog_pipeline.vectors.qdrant_server import ServerIndex
 from catalog_pipeline_tests.vectors.shop import MODEL, Shop, store_config
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+NIGHT = datetime(2026, 11, 20, 2, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def ran(shop: Shop, run_id: str, status: str, error: str | None = None, age: int
         record_syncs(connection, [sync])
 
 
-def look(shop: Shop, **keys: Any) -> StoreStanding:
+def look(shop: Shop, *, night: datetime = NIGHT, **keys: Any) -> StoreStanding:
     with shop.database.read() as connection:
         return look_at(
             connection,
@@ -93,6 +94,7 @@ def look(shop: Shop, **keys: Any) -> StoreStanding:
             model_version=MODEL.model_version,
             collection=shop.collection,
             now=NOW,
+            night=night,
         )
 
 
@@ -126,32 +128,21 @@ def test_a_sample_is_not_the_whole_store(shop: Shop) -> None:
     assert kinds(look(shop)) == [Kind.INCOMPLETE]
 
 
-def test_a_store_is_stale_once_no_walk_saw_it_whole(shop: Shop) -> None:
-    walked(shop, NOW - STALE_AFTER)
+def test_a_store_is_stale_that_no_walk_saw_whole_since_the_night_began(shop: Shop) -> None:
+    walked(shop, NIGHT)
     assert kinds(look(shop)) == []
-    found = look_later(shop, timedelta(minutes=1))
-    assert kinds(found) == [Kind.STALE]
-    walked(shop, NOW, kind="incremental")
-    assert kinds(look_later(shop, timedelta(minutes=1))) == [Kind.STALE], "it saw changes alone"
-    walked(shop, NOW, kind="sweep")
-    assert kinds(look_later(shop, timedelta(minutes=1))) == []
+    tomorrow = NIGHT + timedelta(days=1)
+    assert kinds(look(shop, night=tomorrow)) == [Kind.STALE]
+    walked(shop, tomorrow, kind="incremental")
+    assert kinds(look(shop, night=tomorrow)) == [Kind.STALE], "it saw changes alone"
+    walked(shop, tomorrow, kind="sweep")
+    assert kinds(look(shop, night=tomorrow)) == []
 
 
 def test_a_pause_makes_no_store_stale(shop: Shop) -> None:
-    walked(shop, NOW - 10 * STALE_AFTER)
+    walked(shop, NOW - timedelta(days=10))
     pause = {"until": "2026-12-01", "reason": "moving house"}
     assert kinds(look(shop, paused=pause)) == []
-
-
-def look_later(shop: Shop, passed: timedelta) -> StoreStanding:
-    with shop.database.read() as connection:
-        return look_at(
-            connection,
-            store_config(shop.store_id),
-            model_version=MODEL.model_version,
-            collection=shop.collection,
-            now=NOW + passed,
-        )
 
 
 def test_removals_wait_until_they_are_approved(healthy: Shop) -> None:
@@ -206,8 +197,8 @@ def test_the_number_told_is_the_one_that_an_approval_names(healthy: Shop) -> Non
     assert sum(report.deleted.values()) == told == 12
 
 
-def refuse(shop: Shop) -> None:
-    """Three records in quarantine, two of them for the same reason."""
+def refuse(shop: Shop, first: int = 3) -> None:
+    """The first of three records in quarantine, two of them for the same reason."""
     rows = [
         {
             "store_id": shop.store_id,
@@ -223,7 +214,7 @@ def refuse(shop: Shop) -> None:
             (72, "name: missing"),
             (73, "name: missing"),
         )
-    ]
+    ][:first]
     with shop.database.write() as connection:
         upsert(connection, quarantine, rows)
 
@@ -232,11 +223,18 @@ def test_both_databases_tell_the_same(any_database: Database, shop: Shop) -> Non
     shop.database = any_database
     shop.add(1)
     refuse(shop)
-    walked(shop, NOW - 2 * STALE_AFTER)
+    walked(shop, NOW - timedelta(days=2))
     ran(shop, "a", "failure", "no answer")
     found = look(shop)
     assert kinds(found) == [Kind.FAILED, Kind.QUARANTINE, Kind.STALE, Kind.OWED]
     assert (found.summary.live, found.summary.quarantined, found.owed_pictures) == (1, 3, 1)
+
+
+def test_a_record_or_two_in_quarantine_need_nobody(healthy: Shop) -> None:
+    refuse(healthy, first=2)
+    found = look(healthy)
+    assert kinds(found) == []
+    assert found.summary.quarantined == 2
 
 
 def test_quarantine_names_its_commonest_reason_and_a_product(healthy: Shop) -> None:

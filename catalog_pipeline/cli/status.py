@@ -26,6 +26,7 @@ from catalog_pipeline.cli.deployment import (
     use_dagster_home,
 )
 from catalog_pipeline.cli.output import print_json, printable, say, table, terminal
+from catalog_pipeline.defs.night import last_night
 from catalog_pipeline.defs.run_records import settle
 from catalog_pipeline.defs.runs import end_dead_runs
 from catalog_pipeline.embeddings.model import resolve_model
@@ -70,10 +71,16 @@ def standings(settings: Settings, now: datetime) -> list[StoreStanding]:
     with open_database(settings) as database:
         stores = stores_to_look_after(settings, database)
         settle_runs(settings, database)
+        night = last_night(settings, now)
         with database.read() as connection:
             return [
                 look_at(
-                    connection, store, model_version=model_version, collection=collection, now=now
+                    connection,
+                    store,
+                    model_version=model_version,
+                    collection=collection,
+                    now=now,
+                    night=night,
                 )
                 for store in stores.stores.values()
             ]
@@ -179,7 +186,7 @@ def _stores_need(count: int) -> str:
 
 def _model_version(settings: Settings) -> str | None:
     try:
-        return resolve_model(settings.model).model_version
+        return resolve_model(settings.model, download=False).model_version
     except CatalogError as error:
         # The rows are still worth showing on a machine that has no checkpoint.
         click.echo(f"Vectors and points are not counted: {error}", err=True)

@@ -16,10 +16,11 @@ from catalog_pipeline.catalog.accepted import stores_in_force
 from catalog_pipeline.defs.external import OWNERS
 from catalog_pipeline.defs.lineage import REPORT_LINEAGE
 from catalog_pipeline.defs.metadata import Metadata, materialised
+from catalog_pipeline.defs.night import last_night
 from catalog_pipeline.defs.pictures import pictures
 from catalog_pipeline.defs.resources import DatabaseResource, EmbedderResource, FilesResource
 from catalog_pipeline.defs.run_records import KIND, settle
-from catalog_pipeline.defs.runs import EXECUTING
+from catalog_pipeline.defs.runs import EXECUTING, stores_with_unfinished_runs
 from catalog_pipeline.defs.services import reach_database
 from catalog_pipeline.defs.stage import RECONNECT
 from catalog_pipeline.defs.standing import standing_checks
@@ -37,6 +38,8 @@ FILE = "report/stores.csv"
 MOST_ROWS = 25
 # A report over two thousand stores takes a minute or two, so bursts of syncs share one.
 AT_MOST_EVERY = timedelta(minutes=10)
+# Where the last sync of a burst is over, somebody may be looking at what came of it.
+AT_REST = timedelta(minutes=2)
 # Without a sync, too: a store becomes stale by itself.
 AT_LEAST_EVERY = timedelta(hours=1)
 _SETTLE_SECONDS = 10.0
@@ -131,6 +134,7 @@ def _report(
             collection=collection_name(settings.collection, version),
             before=points_before(history, now),
             now=now,
+            night=last_night(settings, now),
         )
     content = as_csv(lines)
     files.get().write(FILE, content)
@@ -202,16 +206,18 @@ class ReportCursor(BaseModel):
         except ValidationError:
             return None
 
-    def is_due(self, newest: datetime | None, now: datetime) -> bool:
+    def is_due(self, newest: datetime | None, now: datetime, *, is_at_rest: bool) -> bool:
         """Whether another report is to be asked for.
 
         Args:
             newest: when a run of any store last came to an end.
             now: the clock.
+            is_at_rest: whether no store has a run that waits or goes on.
         """
         waited = now - self.asked_at
-        is_news = newest is not None and (self.seen is None or newest > self.seen)
-        return waited >= (AT_MOST_EVERY if is_news else AT_LEAST_EVERY)
+        if newest is None or (self.seen is not None and newest <= self.seen):
+            return waited >= AT_LEAST_EVERY
+        return waited >= (AT_REST if is_at_rest else AT_MOST_EVERY)
 
 
 @dg.sensor(
@@ -219,8 +225,8 @@ class ReportCursor(BaseModel):
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Asks for the report and the checks over all stores within ten minutes of a sync, however "
-        "many there were, and every hour without one: a store becomes stale by itself."
+        "Asks for the report and the checks over all stores within ten minutes of a sync, two "
+        "once none goes on, and every hour without one: a store becomes stale by itself."
     ),
 )
 def refresh_report(
@@ -234,8 +240,13 @@ def refresh_report(
     except CatalogError as error:
         return dg.SkipReason(str(error))
     last = ReportCursor.read(context.cursor)
-    if last is not None and not last.is_due(newest, now):
-        return dg.SkipReason(f"the last report was asked for at {last.asked_at:%H:%M} UTC")
+    if last is None and newest is None:
+        # Every store would be called stale before the first of them was asked.
+        waiting = ReportCursor(asked_at=now).model_dump_json()
+        return dg.SensorResult(skip_reason="no store has been synced yet", cursor=waiting)
+    is_at_rest = not stores_with_unfinished_runs(context.instance)
+    if last is not None and not last.is_due(newest, now, is_at_rest=is_at_rest):
+        return dg.SkipReason(f"not due yet: waits since {last.asked_at:%H:%M} UTC")
     unfinished = dg.RunsFilter(
         job_name=report_stores.name, statuses=[*EXECUTING, dg.DagsterRunStatus.QUEUED]
     )

@@ -9,13 +9,12 @@ WARN where a person should look.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 
 import dagster as dg
 from dagster import AssetCheckSeverity
 from dagster._core.scheduler.instigation import InstigatorType, SensorInstigatorData
-from dagster._utils.schedules import get_latest_completed_cron_tick
 from sqlalchemy import Connection
 
 from catalog_pipeline.catalog.accepted import stores_in_force
@@ -23,6 +22,7 @@ from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.verdicts import StoreVerdict
 from catalog_pipeline.defs.embeddings import image_embeddings
 from catalog_pipeline.defs.images import product_images
+from catalog_pipeline.defs.night import last_night
 from catalog_pipeline.defs.products import products, raw_products
 from catalog_pipeline.defs.resources import DatabaseResource, EmbedderResource, FilesResource
 from catalog_pipeline.defs.run_records import settle
@@ -49,8 +49,6 @@ from catalog_pipeline.settings import load_settings
 from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.vectors.index import collection_name
 
-# The starts of a night are spread over an hour, and a large store's sweep takes its time.
-_NIGHT_GRACE = timedelta(hours=3)
 _SETTLE_SECONDS = 10.0
 
 
@@ -88,11 +86,7 @@ class _Sight:
 
     @cached_property
     def timetable(self) -> Timetable:
-        settings = load_settings()
-        night = get_latest_completed_cron_tick(
-            settings.nightly_cron, self.now - _NIGHT_GRACE, settings.timezone
-        )
-        return Timetable(self.now, night.astimezone(UTC), self._polled())
+        return Timetable(self.now, last_night(load_settings(), self.now), self._polled())
 
     def _polled(self) -> PollCursor | None:
         # An instance in memory keeps none of what sensors leave.

@@ -81,6 +81,7 @@ def overview(
     collection: str,
     before: Mapping[str, int],
     now: datetime,
+    night: datetime,
 ) -> list[StoreLine]:
     """Every store, those that need a person first, and then the largest.
 
@@ -91,9 +92,10 @@ def overview(
         collection: whose points are counted.
         before: points of a week ago, by store.
         now: the clock.
+        night: since when every store should have been seen whole.
     """
     lines = [
-        _line(connection, store, model_version, collection, before.get(store.id), now)
+        _line(connection, store, model_version, collection, before.get(store.id), now, night)
         for store in stores
     ]
     return sorted(lines, key=lambda line: (not line.concern, -line.products, line.store_id))
@@ -130,8 +132,16 @@ def _line(
     collection: str,
     before: int | None,
     now: datetime,
+    night: datetime,
 ) -> StoreLine:
-    found = look_at(connection, store, model_version=model_version, collection=collection, now=now)
+    found = look_at(
+        connection,
+        store,
+        model_version=model_version,
+        collection=collection,
+        now=now,
+        night=night,
+    )
     scope, held, last = Scope.of(store), found.summary, found.last_sync
     return StoreLine(
         store_id=store.id,

@@ -20,9 +20,6 @@ from catalog_pipeline.products.owed import count_store
 from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.vectors.guard import held_back
 
-MOST_QUARANTINED = 0.05
-# A plug-in's odd product or two are no trend, however small the store.
-_FEWEST_QUARANTINED = 3
 MOST_FREE = 0.5
 # Prices of one shop lie within this of their median, each way; cents taken for euros do not.
 FARTHEST = 1_000
@@ -32,13 +29,10 @@ _MOST_EXAMPLES = 10
 
 
 def few_are_quarantined(connection: Connection, store: StoreConfig) -> StoreVerdict:
-    """Whether no more than `MOST_QUARANTINED` of a store's records are in quarantine."""
+    """Whether no more of a store's records are in quarantine than a person should let pass."""
     found = count_store(connection, store.id)
-    records = found.live - found.stale + found.quarantined
     name = "records in quarantine"
-    many = (
-        found.quarantined >= _FEWEST_QUARANTINED and found.quarantined > MOST_QUARANTINED * records
-    )
+    many = found.are_many_quarantined
     reasons = [
         f"{reason} (such as {found.quarantined_examples[reason]})"
         for reason in found.quarantined_by_reason
@@ -46,7 +40,7 @@ def few_are_quarantined(connection: Connection, store: StoreConfig) -> StoreVerd
     return StoreVerdict(
         store.id,
         not many,
-        {name: found.quarantined, "records": records},
+        {name: found.quarantined, "records": found.records},
         {name: reasons[:_MOST_EXAMPLES]} if many else {},
     )
 

@@ -12,6 +12,9 @@ from catalog_pipeline.catalog.schema import products, quarantine, store_states, 
 from catalog_pipeline.catalog.wanted import is_live
 from catalog_pipeline.products.archive import Archive, ArchivedWalk
 
+MOST_QUARANTINED = 0.05
+# A plug-in's odd product or two are no trend, however small the store.
+_FEWEST_QUARANTINED = 3
 _MOST_REASONS = 20
 _MOST_EXAMPLES = 3
 
@@ -63,6 +66,19 @@ class StoreCounts:
     quarantined_examples: dict[str, str]
     watermark: str | None
     currency: str | None
+
+    @property
+    def records(self) -> int:
+        """What the store lists, as far as anything of it is here."""
+        return self.live - self.stale + self.quarantined
+
+    @property
+    def are_many_quarantined(self) -> bool:
+        """Whether more are in quarantine than a person should let pass."""
+        return (
+            self.quarantined >= _FEWEST_QUARANTINED
+            and self.quarantined > MOST_QUARANTINED * self.records
+        )
 
 
 def count_store(connection: Connection, store_id: str) -> StoreCounts:

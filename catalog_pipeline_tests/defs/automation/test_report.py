@@ -19,16 +19,24 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(
-    ("waited", "is_news", "is_due"),
-    [(9, True, False), (10, True, True), (59, False, False), (60, False, True), (0, True, False)],
+    ("waited", "is_news", "is_at_rest", "is_due"),
+    [
+        (9, True, False, False),
+        (10, True, False, True),
+        (1, True, True, False),
+        (2, True, True, True),
+        (59, False, True, False),
+        (60, False, False, True),
+        (0, True, True, False),
+    ],
 )
-def test_news_waits_ten_minutes_and_silence_an_hour(
-    waited: int, is_news: bool, is_due: bool
+def test_news_waits_minutes_and_silence_an_hour(
+    waited: int, is_news: bool, is_at_rest: bool, is_due: bool
 ) -> None:
     cursor = ReportCursor(asked_at=NOW - waited * MINUTE, seen=NOW - 100 * MINUTE)
     newest = cursor.seen + MINUTE if is_news and cursor.seen else cursor.seen
 
-    assert cursor.is_due(newest, NOW) is is_due
+    assert cursor.is_due(newest, NOW, is_at_rest=is_at_rest) is is_due
 
 
 def test_many_syncs_bring_one_report(shops: Shops) -> None:
@@ -44,11 +52,18 @@ def test_many_syncs_bring_one_report(shops: Shops) -> None:
                 [sync(number, at, 1, store_id=f"s{number}") for number in range(first, first + 50)],
             )
 
-    count, cursor = asked(NOW, None)
-    assert count == 1, "the first tick has never seen a report"
+    count, waiting = asked(NOW - 5 * MINUTE, None)
+    assert count == 0, "before the first sync, every store would be stale"
+    ended(100, NOW - 4 * MINUTE)
+    count, cursor = asked(NOW, waiting)
+    assert count == 1, "the first syncs are over"
+    create_run_for_test(
+        shops.instance, status=DagsterRunStatus.STARTED, tags={"dagster/partition": "atelier"}
+    )
     ended(0, NOW + MINUTE)
-    assert asked(NOW + 2 * MINUTE, cursor)[0] == 0
+    assert asked(NOW + 3 * MINUTE, cursor)[0] == 0, "another store is being synced"
     ended(50, NOW + 5 * MINUTE)
+    assert asked(NOW + 6 * MINUTE, cursor)[0] == 0
     count, after = asked(NOW + 11 * MINUTE, cursor)
     assert count == 1, "one for a hundred syncs"
     assert asked(NOW + 30 * MINUTE, after)[0] == 0, "nothing came since"
