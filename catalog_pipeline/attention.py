@@ -6,6 +6,7 @@ nobody has no concerns.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -15,7 +16,8 @@ from sqlalchemy import Connection
 from catalog_pipeline.catalog.circuits import Circuit, read_circuit
 from catalog_pipeline.catalog.queries import StoreSummary, summarise_store
 from catalog_pipeline.catalog.removal_approvals import Stage, count_waiting, has_open_approval
-from catalog_pipeline.catalog.syncs import Sync, failures_in_a_row, last_syncs
+from catalog_pipeline.catalog.syncs import Sync, last_syncs, standing_failures
+from catalog_pipeline.catalog.verdicts import StoreVerdict, failing_verdicts
 from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.embeddings.owed import count_owed
 from catalog_pipeline.images.owed import Ask, count_fetches
@@ -32,6 +34,7 @@ class Kind(StrEnum):
     CIRCUIT = "circuit open"
     FAILED = "sync failed"
     REMOVALS = "removals wait"
+    CHECK = "check fails"
     QUARANTINE = "quarantine"
     STALE = "stale"
     INCOMPLETE = "walk incomplete"
@@ -46,6 +49,24 @@ class Concern:
     kind: Kind
     text: str
     command: str
+
+
+# What these judge is told here as it stands now, and their last word may be an hour old.
+TOLD_AS_IT_STANDS = {
+    "no_store_is_stale",
+    "no_partition_is_left_failed",
+    "no_removals_wait",
+    "few_are_quarantined",
+    "accepted_have_vectors",
+}
+_BEGIN_WITH = {
+    "acceptance_is_usual": "catalog gate preview --store {}",
+    "currency_is_the_stores": "catalog sync {} --full",
+    "everything_agrees": "catalog reconcile {}",
+    "own_picture_comes_first": "catalog reconcile {}",
+    "prices_are_plausible": "catalog stores check {}",
+    "walks_are_complete": "catalog stores check {}",
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +85,8 @@ class StoreStanding:
     Attributes:
         summary: what the database holds.
         last_sync: its newest run, also one that goes on.
-        failures: how many of its last runs failed in a row.
+        failures: its runs that failed and that no later one made up for, the newest first.
+        failing_checks: last words of checks that are a person's matter, by the check's name.
         circuit: None for a store that answers.
         circuit_state: closed, open or half-open.
         asked_again_at: when the pause of an open circuit ends.
@@ -79,7 +101,8 @@ class StoreStanding:
 
     summary: StoreSummary
     last_sync: Sync | None
-    failures: int
+    failures: list[Sync]
+    failing_checks: dict[str, StoreVerdict]
     circuit: Circuit | None
     circuit_state: str
     asked_again_at: datetime | None
@@ -98,6 +121,7 @@ def look_at(
     *,
     model_version: str | None,
     collection: str | None,
+    checks: Collection[str],
     now: datetime,
     night: datetime,
 ) -> StoreStanding:
@@ -108,6 +132,7 @@ def look_at(
         store: as stores.yaml has it.
         model_version: whose vectors count; None where it is not known, and none are counted.
         collection: whose points count; None like the model.
+        checks: names of those there are.
         now: the clock.
         night: since when every store should have been seen whole.
     """
@@ -123,7 +148,10 @@ def look_at(
     found = StoreStanding(
         summary=summary,
         last_sync=last[0] if last else None,
-        failures=failures_in_a_row(connection, store.id)[0],
+        failures=standing_failures(connection, store.id),
+        failing_checks=dict(
+            failing_verdicts(connection, set(checks) - TOLD_AS_IT_STANDS, store.id)
+        ),
         circuit=circuit,
         circuit_state=state_of(circuit, now),
         asked_again_at=None if circuit is None else asked_again_at(circuit),
@@ -158,6 +186,14 @@ def _concerns(found: StoreStanding, night: datetime) -> list[Concern]:
             )
             for stage, count in found.removals.items()
         ),
+        *(
+            Concern(
+                Kind.CHECK,
+                f"{check} failed at {verdict.checked_at:%Y-%m-%d %H:%M} UTC: {verdict.told}",
+                _BEGIN_WITH.get(check, "catalog sync {}").format(store),
+            )
+            for check, verdict in found.failing_checks.items()
+        ),
         _quarantine(found),
         _walk(found, night),
         _owed(found),
@@ -180,17 +216,20 @@ def _circuit(found: StoreStanding) -> Concern | None:
 
 
 def _failure(found: StoreStanding) -> Concern | None:
-    sync, circuit = found.last_sync, found.circuit
-    if sync is None or sync.status != "failure":
+    circuit = found.circuit
+    if not found.failures:
         return None
     if circuit is not None and circuit.opened_at is not None and circuit.failed == "walk":
         # The circuit has told the same already.
         return None
-    times = "its last sync" if found.failures <= 1 else f"its last {found.failures} syncs"
+    last, number = found.failures[0], len(found.failures)
+    what = f"its last {number} syncs" if number > 1 else "its last sync"
+    if found.last_sync is not None and found.last_sync.status == "success":
+        what = f"its {last.job} of {last.updated_at:%Y-%m-%d %H:%M} UTC"
     return Concern(
         Kind.FAILED,
-        f"{times} failed: {sync.error or 'without a word why'}",
-        f"catalog sync {sync.store_id}",
+        f"{what} failed: {last.error or 'without a word why'}",
+        f"catalog sync {last.store_id}",
     )
 
 

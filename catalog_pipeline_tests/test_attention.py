@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import click
 import pytest
 from qdrant_client import QdrantClient
 
-from catalog_pipeline.attention import Kind, StoreStanding, look_at
+from catalog_pipeline.attention import TOLD_AS_IT_STANDS, Kind, StoreStanding, look_at
 from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.circuits import Circuit, keep_circuit
 from catalog_pipeline.catalog.database import Database
@@ -26,7 +27,9 @@ from catalog_pipeline.catalog.schema import (
     walks,
 )
 from catalog_pipeline.catalog.syncs import Sync, record_syncs
+from catalog_pipeline.catalog.verdicts import StoreVerdict, record_verdict
 from catalog_pipeline.cli.main import main
+from catalog_pipeline.defs.standing import CHECKS
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.vectors.qdrant_server import ServerIndex
 from catalog_pipeline_tests.vectors.shop import MODEL, Shop, store_config
@@ -77,11 +80,16 @@ def walked(shop: Shop, at: datetime, *, kind: str = "full", complete: bool = Tru
         upsert(connection, walks, [row])
 
 
-def ran(shop: Shop, run_id: str, status: str, error: str | None = None, age: int = 5) -> None:
+def ran(
+    shop: Shop,
+    run_id: str,
+    status: str,
+    error: str | None = None,
+    age: int = 5,
+    job: str = "sync_store",
+) -> None:
     at = NOW - timedelta(minutes=age)
-    sync = Sync(
-        run_id, shop.store_id, "sync_store", "hand", status, "full", {}, error, 0, at, at, at
-    )
+    sync = Sync(run_id, shop.store_id, job, "hand", status, "full", {}, error, 0, at, at, at)
     with shop.database.write() as connection:
         record_syncs(connection, [sync])
 
@@ -93,6 +101,7 @@ def look(shop: Shop, *, night: datetime = NIGHT, **keys: Any) -> StoreStanding:
             store_config(shop.store_id, **keys),
             model_version=MODEL.model_version,
             collection=shop.collection,
+            checks=CHECKS,
             now=NOW,
             night=night,
         )
@@ -107,7 +116,9 @@ def kinds(found: StoreStanding) -> list[Kind]:
             assert program == "catalog"
             served: click.Command = main
             while isinstance(served, click.Group):
-                served = served.commands[words.pop(0)]
+                named = served.get_command(click.Context(served), words.pop(0))
+                assert named is not None
+                served = named
             served.make_context(served.name, words)
     return [concern.kind for concern in found.concerns]
 
@@ -195,6 +206,54 @@ def test_the_number_told_is_the_one_that_an_approval_names(healthy: Shop) -> Non
         )
     report = healthy.sync()
     assert sum(report.deleted.values()) == told == 12
+
+
+def checked(shop: Shop, check: str, *, passed: bool) -> None:
+    verdict = StoreVerdict(
+        shop.store_id,
+        passed,
+        {"orphaned points": 0 if passed else 3},
+        {} if passed else {"orphaned points": ["17"]},
+    )
+    with shop.database.write() as connection:
+        record_verdict(connection, check, verdict)
+
+
+def test_a_check_that_fails_needs_a_person_until_it_passes(healthy: Shop) -> None:
+    checked(healthy, "everything_agrees", passed=False)
+    found = look(healthy)
+    assert kinds(found) == [Kind.CHECK]
+    (concern,) = found.concerns
+    assert re.fullmatch(
+        r"everything_agrees failed at [\d: -]+ UTC: 3 orphaned points \(17\)", concern.text
+    )
+    assert concern.command == f"catalog reconcile {healthy.store_id}"
+    checked(healthy, "everything_agrees", passed=True)
+    assert kinds(look(healthy)) == []
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_no_check_fails_unseen(healthy: Shop, check: str) -> None:
+    checked(healthy, check, passed=False)
+    # What status tells as it stands now is not told again as it once stood.
+    assert kinds(look(healthy)) == ([] if check in TOLD_AS_IT_STANDS else [Kind.CHECK])
+
+
+def test_a_check_that_is_no_more_needs_nobody(healthy: Shop) -> None:
+    checked(healthy, "everything_shines", passed=False)
+    assert kinds(look(healthy)) == []
+
+
+def test_a_green_run_of_prices_does_not_hide_a_failed_one_of_pictures(healthy: Shop) -> None:
+    ran(healthy, "a", "failure", "image_embeddings: no model", age=20)
+    ran(healthy, "b", "success", job="sync_prices")
+    found = look(healthy)
+    assert kinds(found) == [Kind.FAILED]
+    assert found.concerns[0].text == (
+        "its sync_store of 2026-11-20 11:40 UTC failed: image_embeddings: no model"
+    )
+    ran(healthy, "c", "success", age=1)
+    assert kinds(look(healthy)) == []
 
 
 def refuse(shop: Shop, first: int = 3) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from itertools import takewhile
 
 from sqlalchemy import Connection, and_, delete, func, select, tuple_, update
 
@@ -16,7 +15,12 @@ from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.operations_schema import syncs
 from catalog_pipeline.catalog.schema import store_states
 
-_LOOKED_AT = 16
+_LOOKED_AT = 50
+# Dagster's name for a run that was put together by hand, of whatever assets.
+_OF_ANY_ASSETS = "__ASSET_JOB"
+_STAGES = frozenset(
+    {"raw_products", "products", "product_images", "image_embeddings", "qdrant_points"}
+)
 # Of each store, however old; more than any question needs, runs of one product among them.
 _KEPT = 100
 FINISHED = frozenset({"success", "failure", "canceled"})
@@ -47,6 +51,26 @@ class Sync:
     def is_finished(self) -> bool:
         """Whether nothing more will come of it."""
         return self.status in FINISHED
+
+    @property
+    def failed_stage(self) -> str | None:
+        """The asset at which it failed, as far as its error tells."""
+        return None if self.error is None else self.error.partition(":")[0]
+
+    def makes_up_for(self, failed: Sync) -> bool:
+        """Whether this run, the later one, went well with what the other failed at.
+
+        One of a single product speaks for no other, and one of prices not for pictures.
+        """
+        if self.status != "success":
+            return False
+        if self.walk_kind == "product" and failed.walk_kind != "product":
+            return False
+        return (
+            self.job == failed.job != _OF_ANY_ASSETS
+            or failed.failed_stage in self.counts
+            or self.counts.keys() >= _STAGES
+        )
 
 
 def record_syncs(connection: Connection, found: Sequence[Sync]) -> None:
@@ -103,11 +127,16 @@ def drop_old_syncs(connection: Connection, before: datetime) -> int:
     ).rowcount
 
 
-def failures_in_a_row(connection: Connection, store_id: str) -> tuple[int, datetime | None]:
-    """How many of a store's latest runs failed one after the other, and when the last one ended."""
-    found = [sync for sync in last_syncs(connection, store_id, _LOOKED_AT) if sync.is_finished]
-    failed = list(takewhile(lambda sync: sync.status == "failure", found))
-    return len(failed), (failed[0].completed_at or failed[0].updated_at) if failed else None
+def standing_failures(connection: Connection, store_id: str) -> list[Sync]:
+    """A store's latest runs that failed and that no later one made up for, the newest first."""
+    good: list[Sync] = []
+    failed: list[Sync] = []
+    for sync in last_syncs(connection, store_id, _LOOKED_AT):
+        if sync.status == "success":
+            good.append(sync)
+        elif sync.status == "failure" and not any(one.makes_up_for(sync) for one in good):
+            failed.append(sync)
+    return failed
 
 
 def last_whole_syncs(connection: Connection) -> dict[str, Sync]:

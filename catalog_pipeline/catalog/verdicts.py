@@ -15,6 +15,8 @@ from sqlalchemy import Connection, select
 from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.operations_schema import check_verdicts
 
+_MOST_TOLD = 3
+
 
 @dataclass(frozen=True)
 class StoreVerdict:
@@ -36,6 +38,16 @@ class StoreVerdict:
     problem: str | None = None
     checked_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    @property
+    def told(self) -> str:
+        """What a failing verdict comes to, in a line."""
+        if self.problem is not None:
+            return self.problem
+        return ", ".join(
+            f"{self.counts.get(name, 0):,} {name} ({'; '.join(found[:_MOST_TOLD])})"
+            for name, found in self.examples.items()
+        )
+
 
 def record_verdict(connection: Connection, check: str, verdict: StoreVerdict) -> None:
     """Keep a verdict in place of the last one of the same check and store.
@@ -49,15 +61,24 @@ def record_verdict(connection: Connection, check: str, verdict: StoreVerdict) ->
 
 
 def failing_verdicts(
-    connection: Connection, checks: Collection[str]
+    connection: Connection, checks: Collection[str], store_id: str | None = None
 ) -> list[tuple[str, StoreVerdict]]:
-    """The last verdicts of these checks that did not pass, with the check's name, in order."""
+    """The last verdicts of these checks that did not pass, with the check's name, in order.
+
+    Args:
+        connection: any connection.
+        checks: names; a check that is no more leaves its last verdicts behind.
+        store_id: only of this store.
+    """
+    which = [~check_verdicts.c.passed, check_verdicts.c.check_name.in_(checks)]
+    if store_id is not None:
+        which.append(check_verdicts.c.store_id == store_id)
     found = connection.execute(
         select(
             check_verdicts.c.check_name,
             *(check_verdicts.c[one.name] for one in fields(StoreVerdict)),
         )
-        .where(~check_verdicts.c.passed, check_verdicts.c.check_name.in_(checks))
+        .where(*which)
         .order_by(check_verdicts.c.check_name, check_verdicts.c.store_id)
     )
     return [(check, StoreVerdict(*row)) for check, *row in found]

@@ -29,6 +29,7 @@ from catalog_pipeline.cli.output import print_json, printable, say, table, termi
 from catalog_pipeline.defs.night import last_night
 from catalog_pipeline.defs.run_records import settle
 from catalog_pipeline.defs.runs import end_dead_runs
+from catalog_pipeline.defs.standing import CHECKS
 from catalog_pipeline.embeddings.model import resolve_model
 from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.settings import Settings, load_settings
@@ -79,6 +80,7 @@ def standings(settings: Settings, now: datetime) -> list[StoreStanding]:
                     store,
                     model_version=model_version,
                     collection=collection,
+                    checks=CHECKS,
                     now=now,
                     night=night,
                 )

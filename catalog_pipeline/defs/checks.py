@@ -74,7 +74,14 @@ def everything_agrees(
         files=files,
         vector_index=vector_index,
     )
-    return check_stores(context, CHECK, database.get(), compare, store=config.store)
+    return check_stores(
+        context,
+        CHECK,
+        database.get(),
+        compare,
+        store=config.store,
+        severity=dg.AssetCheckSeverity.ERROR,
+    )
 
 
 def _compared(

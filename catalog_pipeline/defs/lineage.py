@@ -105,7 +105,17 @@ POINTS_LINEAGE = lineage(
     }
 )
 
-REPORT_LINEAGE = lineage({"store_id": _of(POINTS, "store_id"), "points": _of(POINTS, "point_id")})
+REPORT_LINEAGE = lineage(
+    {
+        "store_id": _of(ROWS, "store_id"),
+        "products": _of(ROWS, "product_id", "removed_by", "left_out_by"),
+        "accepted": _of(IMAGES, "image_sha256", "accepted"),
+        "vectors": [*_of(IMAGES, "image_sha256", "accepted"), *_of(VECTORS, "image_sha256")],
+        "points": _of(POINTS, "point_id"),
+        "owed_pictures": [*_of(ROWS, "image_url"), *_of(VECTORS, "image_sha256")],
+        "owed_points": [*_of(VECTORS, "image_sha256"), *_of(POINTS, "point_id", "payload_hash")],
+    }
+)
 
 ALIAS_LINEAGE = lineage(
     {

@@ -10,14 +10,9 @@ from dagster import AssetCheckSeverity
 from catalog_pipeline.catalog.verdicts import failing_verdicts
 from catalog_pipeline.defs.report import store_report
 from catalog_pipeline.defs.resources import DatabaseResource
-from catalog_pipeline.defs.soundness import NEW_VECTORS
-from catalog_pipeline.defs.standing import STANDING
+from catalog_pipeline.defs.standing import CHECKS
 from catalog_pipeline.defs.verdicts import active_stores
-from catalog_pipeline.health.vectors import CHECK as OWN_PICTURE
-from catalog_pipeline.vectors.reconcile import CHECK as AGREES
 
-# A check that is no more leaves its last verdicts behind.
-_CHECKS = [*(check.name for check in STANDING), NEW_VECTORS.name, AGREES, OWN_PICTURE]
 _MOST_NAMED = 50
 
 
@@ -36,7 +31,7 @@ def every_store_passes(database: DatabaseResource) -> dg.AssetCheckResult:
     with catalog.read() as connection:
         found = [
             (check, one)
-            for check, one in failing_verdicts(connection, _CHECKS)
+            for check, one in failing_verdicts(connection, CHECKS)
             if one.store_id in active
         ]
     failing: dict[str, list[str]] = {}

@@ -13,17 +13,20 @@ import dagster as dg
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from catalog_pipeline.catalog.accepted import stores_in_force
+from catalog_pipeline.defs.embeddings import image_embeddings
 from catalog_pipeline.defs.external import OWNERS
+from catalog_pipeline.defs.images import product_images
 from catalog_pipeline.defs.lineage import REPORT_LINEAGE
 from catalog_pipeline.defs.metadata import Metadata, materialised
 from catalog_pipeline.defs.night import last_night
 from catalog_pipeline.defs.pictures import pictures
+from catalog_pipeline.defs.products import products
 from catalog_pipeline.defs.resources import DatabaseResource, EmbedderResource, FilesResource
 from catalog_pipeline.defs.run_records import KIND, settle
 from catalog_pipeline.defs.runs import EXECUTING, stores_with_unfinished_runs
 from catalog_pipeline.defs.services import reach_database
 from catalog_pipeline.defs.stage import RECONNECT
-from catalog_pipeline.defs.standing import standing_checks
+from catalog_pipeline.defs.standing import CHECKS, standing_checks
 from catalog_pipeline.defs.vectors import qdrant_points
 from catalog_pipeline.errors import CatalogError, ServiceUnavailableError
 from catalog_pipeline.exhibits.trends import trends
@@ -75,7 +78,7 @@ _SCHEMA = dg.TableSchema(
 
 
 @dg.asset(
-    deps=[qdrant_points],
+    deps=[products, product_images, image_embeddings, qdrant_points],
     group_name="report",
     owners=OWNERS,
     kinds={"python", "csv"},
@@ -132,6 +135,7 @@ def _report(
             stores.values(),
             model_version=version,
             collection=collection_name(settings.collection, version),
+            checks=CHECKS,
             before=points_before(history, now),
             now=now,
             night=last_night(settings, now),

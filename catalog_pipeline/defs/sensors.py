@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from catalog_pipeline.catalog.circuits import Circuit, read_circuits
 from catalog_pipeline.catalog.lease import Held, held_stores
-from catalog_pipeline.catalog.syncs import failures_in_a_row
+from catalog_pipeline.catalog.syncs import standing_failures
 from catalog_pipeline.defs.automation import sync_prices, sync_request, sync_store
 from catalog_pipeline.defs.backlog import Backlogs
 from catalog_pipeline.defs.partitions import STORES, stores_partitions
@@ -231,9 +231,9 @@ def _resting(
     """Until when stores whose last runs failed are left alone: only a change elsewhere helps."""
     found = {}
     for store in stores:
-        failures, ended = failures_in_a_row(connection, store)
-        if ended is not None:
-            found[store] = ended + back_off(intervals[store], failures)
+        if failed := standing_failures(connection, store):
+            ended = failed[0].completed_at or failed[0].updated_at
+            found[store] = ended + back_off(intervals[store], len(failed))
     return found
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.verdicts import StoreVerdict, record_verdict
-from catalog_pipeline.defs.verdicts import judged, said
+from catalog_pipeline.defs.verdicts import judged
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.health.vectors import new_vectors_are_sound
 from catalog_pipeline.settings import load_settings
@@ -51,7 +51,7 @@ def check_new_vectors(
         passed=verdict.passed,
         check_name=NEW_VECTORS.name,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=None if verdict.passed else said(verdict),
+        description=None if verdict.passed else verdict.told,
         metadata=dict(verdict.counts),
     )
 

@@ -27,6 +27,7 @@ from catalog_pipeline.defs.products import products, raw_products
 from catalog_pipeline.defs.resources import DatabaseResource, EmbedderResource, FilesResource
 from catalog_pipeline.defs.run_records import settle
 from catalog_pipeline.defs.sensors import poll_stores
+from catalog_pipeline.defs.soundness import NEW_VECTORS
 from catalog_pipeline.defs.vectors import qdrant_points
 from catalog_pipeline.defs.verdicts import check_stores
 from catalog_pipeline.errors import PermanentError
@@ -37,10 +38,11 @@ from catalog_pipeline.health.rows import (
     no_removals_wait,
     prices_are_plausible,
 )
+from catalog_pipeline.health.vectors import CHECK as OWN_PICTURE
 from catalog_pipeline.health.walks import (
     Timetable,
     is_in_time,
-    last_run_went_well,
+    none_is_left_failed,
     walks_are_complete,
 )
 from catalog_pipeline.products.archive import Archive
@@ -48,6 +50,7 @@ from catalog_pipeline.products.polling import PollCursor
 from catalog_pipeline.settings import load_settings
 from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.vectors.index import collection_name
+from catalog_pipeline.vectors.reconcile import CHECK as AGREES
 
 _SETTLE_SECONDS = 10.0
 
@@ -179,7 +182,7 @@ STANDING = [
         products,
         "prices_are_plausible",
         AssetCheckSeverity.WARN,
-        "No price is negative or a thousand times off the store's median, and most have one.",
+        "No price is negative or a hundred times off the store's median, and most have one.",
         "look at the products that are named, in the store itself: a plug-in that writes cents, or "
         "an import gone wrong. Once it is mended there, the next poll brings the prices.",
         lambda _, connection, store: prices_are_plausible(connection, store),
@@ -208,12 +211,16 @@ STANDING = [
         qdrant_points,
         "no_partition_is_left_failed",
         AssetCheckSeverity.ERROR,
-        "The last run of every store went well.",
+        "No run of any store failed that no later one made up for.",
         "the error is told with the run. Mend its cause and run `catalog sync STORE`; whatever the "
         "failed run had done is kept.",
-        lambda _, connection, store: last_run_went_well(connection, store),
+        lambda _, connection, store: none_is_left_failed(connection, store),
     ),
 ]
+
+
+# Of every check there is: one that is no more leaves its last verdicts behind.
+CHECKS = [*(check.name for check in STANDING), NEW_VECTORS.name, AGREES, OWN_PICTURE]
 
 
 @dg.multi_asset_check(

@@ -22,7 +22,6 @@ from catalog_pipeline.settings import load_settings
 _MOST_NAMED = 50
 # In the description, which a person reads in one go.
 _MOST_TOLD = 10
-_MOST_EXAMPLES = 3
 # Verdicts that are kept in one transaction: what a crash makes the next run judge again, at most.
 _BATCH = 100
 
@@ -62,7 +61,7 @@ def check_stores(
         verdicts = [judged(judge, store_id) for store_id in chosen[start : start + _BATCH]]
         for verdict in verdicts:
             if not verdict.passed:
-                context.log.warning("store %s: %s", verdict.store_id, said(verdict))
+                context.log.warning("store %s: %s", verdict.store_id, verdict.told)
         with database.write() as connection:
             for verdict in verdicts:
                 record_verdict(connection, check, verdict)
@@ -100,18 +99,8 @@ def judged(judge: Judge, store_id: str) -> StoreVerdict:
         return StoreVerdict(store_id, passed=False, problem=str(error))
 
 
-def said(verdict: StoreVerdict) -> str:
-    """What a failing verdict comes to, in a line."""
-    if verdict.problem is not None:
-        return verdict.problem
-    return ", ".join(
-        f"{verdict.counts.get(name, 0):,} {name} ({'; '.join(found[:_MOST_EXAMPLES])})"
-        for name, found in verdict.examples.items()
-    )
-
-
 def _described(failing: Sequence[StoreVerdict]) -> str | None:
-    told = [f"{verdict.store_id}: {said(verdict)}" for verdict in failing[:_MOST_TOLD]]
+    told = [f"{verdict.store_id}: {verdict.told}" for verdict in failing[:_MOST_TOLD]]
     if more := len(failing) - len(told):
         told.append(f"and {more:,} more stores")
     return "\n".join(told) or None

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from catalog_pipeline.attention import look_at
+from catalog_pipeline.attention import StoreStanding, look_at
 from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.health.history import Day
 from catalog_pipeline.stores import StoreConfig
@@ -79,6 +79,7 @@ def overview(
     *,
     model_version: str,
     collection: str,
+    checks: Collection[str],
     before: Mapping[str, int],
     now: datetime,
     night: datetime,
@@ -90,12 +91,28 @@ def overview(
         stores: which.
         model_version: whose vectors are counted.
         collection: whose points are counted.
+        checks: names of those there are.
         before: points of a week ago, by store.
         now: the clock.
         night: since when every store should have been seen whole.
     """
     lines = [
-        _line(connection, store, model_version, collection, before.get(store.id), now, night)
+        _line(
+            connection,
+            store,
+            look_at(
+                connection,
+                store,
+                model_version=model_version,
+                collection=collection,
+                checks=checks,
+                now=now,
+                night=night,
+            ),
+            model_version,
+            collection,
+            before.get(store.id),
+        )
         for store in stores
     ]
     return sorted(lines, key=lambda line: (not line.concern, -line.products, line.store_id))
@@ -128,20 +145,11 @@ def as_csv(lines: Sequence[StoreLine]) -> bytes:
 def _line(
     connection: Connection,
     store: StoreConfig,
+    found: StoreStanding,
     model_version: str,
     collection: str,
     before: int | None,
-    now: datetime,
-    night: datetime,
 ) -> StoreLine:
-    found = look_at(
-        connection,
-        store,
-        model_version=model_version,
-        collection=collection,
-        now=now,
-        night=night,
-    )
     scope, held, last = Scope.of(store), found.summary, found.last_sync
     return StoreLine(
         store_id=store.id,

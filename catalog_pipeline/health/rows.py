@@ -21,8 +21,9 @@ from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.vectors.guard import held_back
 
 MOST_FREE = 0.5
-# Prices of one shop lie within this of their median, each way; cents taken for euros do not.
-FARTHEST = 1_000
+# Prices of one shop lie within this of their median, each way: cents taken for euros do not, nor
+# does what was typed with its separator lost.
+FARTHEST = 100
 # Fewer prices have no median worth the name.
 _FEWEST_PRICES = 10
 _MOST_EXAMPLES = 10
@@ -100,11 +101,11 @@ def prices_are_plausible(connection: Connection, store: StoreConfig) -> StoreVer
     if positive >= _FEWEST_PRICES:
         middle = select(price).where(priced).order_by(price).offset(positive // 2).limit(1)
         median = float(connection.scalar(middle) or 0.0)
-        wrong[f"prices over {FARTHEST:,} times the median"] = and_(
-            of_store, price > median * FARTHEST
+        wrong[f"prices at least {FARTHEST:,} times the median"] = and_(
+            of_store, price >= median * FARTHEST
         )
-        wrong[f"prices under the median by {FARTHEST:,} times"] = and_(
-            priced, price < median / FARTHEST
+        wrong[f"prices at most the median over {FARTHEST:,}"] = and_(
+            priced, price <= median / FARTHEST
         )
     if live >= _FEWEST_PRICES and live - positive > MOST_FREE * live:
         wrong["products without a price"] = and_(of_store, or_(price.is_(None), price == 0))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from catalog_pipeline.catalog.circuits import read_circuit
 from catalog_pipeline.catalog.schema import store_states, walks
-from catalog_pipeline.catalog.syncs import last_syncs
+from catalog_pipeline.catalog.syncs import standing_failures
 from catalog_pipeline.catalog.verdicts import StoreVerdict
 from catalog_pipeline.products.archive import Archive
 from catalog_pipeline.products.circuit import asked_again_at
@@ -23,7 +23,7 @@ from catalog_pipeline.stores import StoreConfig
 
 # Beyond its interval; a store is probed by the tick after its slot, and a tick may be late.
 _POLL_GRACE = timedelta(minutes=15)
-# Runs that are looked at for one that is over, and walks for one that is no sample.
+# Walks that are looked at for one that is no sample.
 _LOOKED_AT = 16
 _LONGEST = 300
 
@@ -87,17 +87,14 @@ def is_in_time(connection: Connection, store: StoreConfig, timetable: Timetable)
     )
 
 
-def last_run_went_well(connection: Connection, store: StoreConfig) -> StoreVerdict:
-    """Whether the last run of a store that came to an end did not fail.
-
-    One that a person cancelled says nothing.
+def none_is_left_failed(connection: Connection, store: StoreConfig) -> StoreVerdict:
+    """Whether no run of a store failed that no later one made up for.
 
     Runs are told by their records, which are derived from Dagster's own.
     """
-    finished = (sync for sync in last_syncs(connection, store.id, _LOOKED_AT) if sync.is_finished)
-    last = next((sync for sync in finished if sync.status != "canceled"), None)
+    last = next(iter(standing_failures(connection, store.id)), None)
     name = "left failed"
-    if last is None or last.status != "failure":
+    if last is None:
         return StoreVerdict(store.id, passed=True, counts={name: 0})
     moment = last.completed_at or last.updated_at
     error = (last.error or "no reason is on record").splitlines()[0][:_LONGEST]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.database import Database
@@ -11,13 +14,13 @@ from catalog_pipeline.catalog.schema import store_states
 from catalog_pipeline.catalog.syncs import (
     Sync,
     drop_old_syncs,
-    failures_in_a_row,
     finished_run_ids,
     forget_runs,
     last_syncs,
     last_whole_syncs,
     newest_change,
     record_syncs,
+    standing_failures,
     unfinished_run_ids,
 )
 
@@ -70,18 +73,54 @@ def test_the_newest_come_first(any_database: Database) -> None:
         assert [sync.run_id for sync in last_syncs(connection, "atelier", 2)] == ["r30", "r20"]
 
 
-def test_failures_count_back_to_the_last_success(any_database: Database) -> None:
+def test_failures_stand_until_a_run_makes_up_for_them(any_database: Database) -> None:
     keep(
         any_database,
         later(10, status="failure"),
         later(20),
         later(30, status="failure"),
         later(40, status="failure"),
+        later(45, status="canceled"),
         later(50, status="started", completed_at=None),
     )
     with any_database.read() as connection:
-        assert failures_in_a_row(connection, "atelier") == (2, BEGAN + timedelta(minutes=40))
-        assert failures_in_a_row(connection, "nordhavn") == (0, None)
+        found = standing_failures(connection, "atelier")
+        assert [sync.run_id for sync in found] == ["r40", "r30"]
+        assert standing_failures(connection, "nordhavn") == []
+
+
+PRICES: dict[str, object] = {
+    "job": "sync_prices",
+    "counts": {"raw_products": {}, "products": {}, "qdrant_points": {}},
+}
+STAGES = ("raw_products", "products", "product_images", "image_embeddings", "qdrant_points")
+BY_HAND: dict[str, object] = {"job": "__ASSET_JOB"}
+OF_ALL: dict[str, object] = {"counts": {stage: {} for stage in STAGES}}
+
+
+@pytest.mark.parametrize(
+    ("failed", "later_run", "made_up"),
+    [
+        ({}, {}, True),
+        ({"error": "image_embeddings: no model"}, PRICES, False),
+        ({"error": "products: the disk is full"}, PRICES, True),
+        (PRICES, PRICES, True),
+        (PRICES | {"error": "raw_products: answered 503"}, OF_ALL, True),
+        (PRICES, OF_ALL, True),
+        ({}, {"walk_kind": "product"}, False),
+        ({"walk_kind": "product"}, {"walk_kind": "product"}, True),
+        (BY_HAND | {"error": "products: the disk is full"}, BY_HAND, True),
+        (BY_HAND | {"error": "image_embeddings: no model"}, BY_HAND, False),
+        (BY_HAND, BY_HAND, False),
+        (BY_HAND, BY_HAND | OF_ALL, True),
+        ({}, {"status": "failure"}, False),
+    ],
+)
+def test_a_run_makes_up_for_what_it_went_through(
+    failed: Mapping[str, object], later_run: Mapping[str, object], made_up: bool
+) -> None:
+    earlier = later(10, **{"status": "failure", **failed})
+    assert later(20, **later_run).makes_up_for(earlier) is made_up
 
 
 def test_only_runs_that_went_on_are_closed_when_they_are_forgotten(any_database: Database) -> None:

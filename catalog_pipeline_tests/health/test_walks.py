@@ -15,7 +15,7 @@ from catalog_pipeline.files import DataFolder
 from catalog_pipeline.health.walks import (
     Timetable,
     is_in_time,
-    last_run_went_well,
+    none_is_left_failed,
     walks_are_complete,
 )
 from catalog_pipeline.products.archive import Archive
@@ -186,7 +186,7 @@ def test_a_store_is_left_failed_until_a_run_goes_well(
     ]
     with database.write() as connection:
         record_syncs(connection, found)
-        verdict = last_run_went_well(connection, STORE)
+        verdict = none_is_left_failed(connection, STORE)
 
     assert verdict.passed is passed
     if not passed:

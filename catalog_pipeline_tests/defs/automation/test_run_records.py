@@ -14,7 +14,7 @@ import pytest
 from dagster import DagsterRunStatus
 from dagster._core.test_utils import create_run_for_test
 
-from catalog_pipeline.catalog.syncs import Sync, failures_in_a_row, last_syncs
+from catalog_pipeline.catalog.syncs import Sync, last_syncs, standing_failures
 from catalog_pipeline.defs import run_records
 from catalog_pipeline.defs.partitions import STORES
 from catalog_pipeline.defs.run_records import settle, sync_links
@@ -145,7 +145,7 @@ def test_a_store_whose_runs_fail_is_asked_for_less_often(
             assert not shops.run("atelier").success
     recorded(shops)
     with shops.database() as database, database.read() as connection:
-        assert failures_in_a_row(connection, "atelier")[0] == 2
+        assert len(standing_failures(connection, "atelier")) == 2
 
     found = shops.tick(poll_stores)
     assert not found.run_requests
