@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, Connection, Select, and_, cast, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, cast, func, or_, select
 from sqlalchemy.sql.selectable import ScalarSelect, Subquery
 
 from catalog_pipeline.catalog.database import Database
@@ -145,6 +145,14 @@ def owed_measurements(database: Database, store: StoreConfig, scope: Scope) -> I
     return _pages(database, page, lambda sha256: sha256)
 
 
+def is_too_large() -> ColumnElement[bool]:
+    """An attempt that was given up since the picture has more bytes than its store lets pass.
+
+    The gate's rejection of a picture that was never stored, so that no verdict names it.
+    """
+    return image_attempts.c.reason.startswith(Issue.TOO_MANY_BYTES.value)
+
+
 def is_measured(connection: Connection, sha256: str, max_pixels: int) -> bool:
     """Whether decoding these bytes again would teach nothing."""
     row = connection.execute(
@@ -254,7 +262,7 @@ def _owed_fetches(ask: Ask) -> Select[Any]:
         last.next_attempt_at <= ask.now,
         last.reason.in_([refused_port(port) for port in sorted(allowed_ports(store))]),
         and_(
-            last.reason.startswith(Issue.TOO_MANY_BYTES.value),
+            is_too_large(),
             last.reason != too_many_bytes(store.quality.max_bytes),
         ),
         and_(

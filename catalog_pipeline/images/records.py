@@ -54,20 +54,19 @@ def attempt_row(store: StoreConfig, found: Fetched, now: datetime) -> dict[str, 
     failures = owed.failures + 1
     next_attempt_at: datetime | None = None
     outcome = download.outcome
-    is_too_big = download.reason == too_many_bytes(store.quality.max_bytes)
     if outcome in ("fetched", "unchanged"):
         outcome = "fetched"
         failures = 0
         if download.outcome == "fetched":
             sha256, etag, last_modified = found.image_sha256, download.etag, download.last_modified
-    elif outcome == "gone" or is_too_big:
+    elif outcome == "gone" or download.reason == too_many_bytes(store.quality.max_bytes):
         # The picture that the store shows now is known to be none that can be used.
         sha256 = etag = last_modified = None
     if outcome in ("gone", "failed"):
         step = min(failures, len(TRY_AGAIN_AFTER)) - 1
         next_attempt_at = now + TRY_AGAIN_AFTER[step]
-    elif outcome == "refused" and not is_too_big:
-        # A firewall, a name or a certificate may have been put right.
+    elif outcome == "refused":
+        # A firewall, a name or a certificate may have been put right, and a file made smaller.
         next_attempt_at = now + TRY_AGAIN_AFTER[-1]
     return {
         "store_id": store.id,

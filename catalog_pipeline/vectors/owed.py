@@ -44,6 +44,7 @@ from catalog_pipeline.catalog.wanted import (
     wanted_images,
     with_verdicts,
 )
+from catalog_pipeline.images.owed import is_too_large
 
 # Well below what one SQLite statement takes.
 _VALUES = 1000
@@ -248,7 +249,7 @@ def _slots(collection: str, scope: Scope, model_version: str) -> Subquery:
     )
     reason = case(
         (image_attempts.c.outcome == "gone", "image_gone"),
-        (is_accepted().is_(False), "image_rejected"),
+        (or_(is_accepted().is_(False), is_too_large()), "image_rejected"),
         else_=None,
     )
     is_ready = and_(func.coalesce(is_accepted(), literal(False)), embeddings.c.part.is_not(None))
