@@ -254,9 +254,14 @@ class _Found:
 
     def compare(self, database: Database, scope: Scope, stored: Sequence[StoredPoint]) -> None:
         claimed = {product for point in stored if (product := product_of(point.payload))}
-        some = replace(scope, products=tuple(claimed))
+        # A payload may name the wrong product, or none: the record says whose point it is.
+        recorded = select(points.c.product_id).where(
+            points.c.collection == self._collection,
+            points.c.point_id.in_([point.point_id for point in stored]),
+        )
         expected: dict[UUID, tuple[Payload, bool]] = {}
         with database.read() as connection:
+            some = replace(scope, products=tuple(claimed.union(connection.scalars(recorded))))
             query = wanted_points(self._collection, some, self._model_version)
             for row in connection.execute(query):
                 payload = point_payload(

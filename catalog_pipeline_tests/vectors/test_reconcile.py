@@ -98,6 +98,29 @@ def test_every_kind_of_difference_is_named_by_id_and_repaired(shop: Shop) -> Non
         assert close_to(point.vector, before)
 
 
+@pytest.mark.parametrize("named", [str(UUID(int=7)), None, "of another product"])
+def test_a_payload_that_names_another_product_is_stale(shop: Shop, named: str | None) -> None:
+    shop.add(1, 2)
+    shop.product(3)
+    shop.lists(3, "front", "back")
+    shop.sync()
+    good = {key: point.payload for key, point in shop.points().items()}
+    meddled = [key for key, payload in good.items() if payload and payload["external_id"] == "3"]
+    other = str(shop.id(1)) if named == "of another product" else named
+    with shop.index.session(shop.collection) as opened:
+        payloads = [(good[key] or {}) | {"product_id": other} for key in meddled]
+        opened.overwrite_payloads(meddled, payloads)
+    found = compared(shop)
+    assert found.stale_payload == sorted(meddled)
+    assert {kind: count for kind, count in found.differences.items() if count} == {
+        "stale payloads": 2
+    }
+    report = mended(shop, found)
+    assert (report.payload_refreshed, report.upserted, report.deleted) == (2, 0, {})
+    assert {key: point.payload for key, point in shop.points().items()} == good
+    assert compared(shop).agrees
+
+
 def test_a_repair_is_bound_by_the_removal_guard(shop: Shop) -> None:
     shop.add(*range(5))
     shop.sync()
