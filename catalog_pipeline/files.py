@@ -7,9 +7,11 @@ the rooms that write them.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
@@ -17,6 +19,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from catalog_pipeline.errors import ConfigurationError, ServiceUnavailableError
+
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{32}")
 
 
 class DataFolder:
@@ -137,3 +141,25 @@ class DataFolder:
             relative = str(path).removeprefix(self._root + "/")
             if not PurePosixPath(relative).name.startswith("."):
                 yield relative
+
+    def drafts(self, folder: str, before: datetime) -> Iterator[str]:
+        """Files below a folder whose writer was killed before they were whole.
+
+        Elsewhere than on a local disk a file appears whole, without a draft.
+
+        Args:
+            folder: in the data folder.
+            before: only those that nobody has written to since.
+        """
+        if not self._is_local:
+            return
+        # Folders may go meanwhile, which is no error here.
+        for place, _, names in os.walk(self.path(folder)):
+            for path in (Path(place, name) for name in names if _DRAFT.fullmatch(name)):
+                try:
+                    written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                except FileNotFoundError:
+                    # Its writer lives, and has just given it its name.
+                    continue
+                if written_at < before:
+                    yield path.relative_to(self._root).as_posix()

@@ -3,7 +3,8 @@
 What is unreferenced is written down when it is first seen, and goes only if it still is when that
 was long enough ago: a stage writes its file before its record, and a picture that a store takes
 back for a day need not be fetched again. Looking once more and removing happen in one transaction
-that keeps every writer of references out.
+that keeps every writer of references out. Drafts that killed writers left have no reference to
+wait for, and go by their age alone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from catalog_pipeline.catalog.schema import embeddings, image_attempts, unrefere
 from catalog_pipeline.embeddings.compact import CompactReport, compact_parts
 from catalog_pipeline.embeddings.parts import FOLDER as PARTS
 from catalog_pipeline.files import DataFolder
+from catalog_pipeline.products.archive import ROOT as ARCHIVE
 
 KEEP = timedelta(days=7)
 BLOBS = "images"
@@ -36,6 +38,7 @@ class PruneReport:
 
     removed_blobs: int
     removed_parts: int
+    removed_drafts: int
     waiting: int
     compacted: CompactReport
 
@@ -50,7 +53,7 @@ def prune_files(
     Args:
         database: the catalogue.
         files: its data folder.
-        keep: how long a file must have been without a reference.
+        keep: how long a file must have been without a reference, a draft untouched.
         now: for tests.
 
     Raises:
@@ -65,7 +68,8 @@ def prune_files(
     for prefix in (first + second for first in _HEX for second in _HEX):
         blobs += pruner.prune(f"{BLOBS}/{prefix}/", "image_attempts", _shown_blobs)
     parts = pruner.prune(f"{PARTS}/", "embeddings", _used_parts)
-    return PruneReport(blobs, parts, pruner.waiting, compacted)
+    drafts = _remove_drafts(files, moment - keep)
+    return PruneReport(blobs, parts, drafts, pruner.waiting, compacted)
 
 
 class _Pruner:
@@ -125,6 +129,15 @@ class _Pruner:
             connection.execute(
                 delete(unreferenced_files).where(unreferenced_files.c.name.in_(some))
             )
+
+
+def _remove_drafts(files: DataFolder, before: datetime) -> int:
+    removed = 0
+    for folder in (BLOBS, PARTS, ARCHIVE):
+        for name in files.drafts(folder, before):
+            files.remove(name)
+            removed += 1
+    return removed
 
 
 def _shown_blobs(connection: Connection, names: Iterable[str]) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -86,6 +87,41 @@ def test_drafts_of_a_killed_process_are_not_seen(tmp_path: Path) -> None:
 
     assert folder.names("parts") == ["1"]
     assert list(folder.walk("parts")) == ["parts/1"]
+
+
+def left_by_a_kill(folder: DataFolder, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that no clearing up follows, as a process's end by SIGKILL is none."""
+
+    def killed(_: int) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", killed)
+        patched.setattr(Path, "unlink", lambda *_, **__: None)
+        with pytest.raises(SystemExit):
+            folder.write(name, b"half")
+
+
+def test_drafts_that_nobody_writes_to_are_found_by_their_age(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = DataFolder(str(tmp_path))
+    left_by_a_kill(folder, "images/ab/cd/picture", monkeypatch)
+    folder.write("images/ab/cd/whole", b"whole")
+    (tmp_path / "images" / ".DS_Store").write_bytes(b"somebody else's")
+    now = datetime.now(UTC)
+
+    assert list(folder.drafts("images", now - timedelta(hours=1))) == []
+    assert list(folder.drafts("parts", now + timedelta(hours=1))) == []
+    (draft,) = folder.drafts("images", now + timedelta(hours=1))
+    assert draft.startswith("images/ab/cd/.picture.")
+    folder.remove(draft)
+    assert [path.name for path in (tmp_path / "images/ab/cd").iterdir()] == ["whole"]
+
+
+def test_a_file_system_without_drafts_has_none(folder: DataFolder) -> None:
+    folder.write("images/1", b"x")
+    assert list(folder.drafts("images", datetime.now(UTC) + timedelta(hours=1))) == []
 
 
 def test_an_unknown_file_system_is_a_wrong_setting() -> None:

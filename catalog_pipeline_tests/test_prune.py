@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from catalog_pipeline.embeddings.compact import compact_parts
 from catalog_pipeline.embeddings.parts import read_vectors, write_part
 from catalog_pipeline.embeddings.problems import PartError
 from catalog_pipeline.files import DataFolder
-from catalog_pipeline.images.blobs import has_blob, write_blob
+from catalog_pipeline.images.blobs import blob_name, has_blob, write_blob
 from catalog_pipeline.prune import prune_files
 from catalog_pipeline_tests.vectors.shop import sha_of, vector_of
 
@@ -70,6 +72,26 @@ def test_a_picture_goes_a_week_after_its_last_reference(
     assert not has_blob(files, lost)
     with any_database.read() as connection:
         assert connection.execute(select(unreferenced_files)).all() == []
+
+
+def test_what_a_killed_writer_left_goes_after_a_week(
+    any_database: Database, files: DataFolder
+) -> None:
+    kept, _ = write_blob(files, b"kept")
+    fetched(any_database, kept)
+    root = Path(str(files))
+    places = (blob_name(kept), "embeddings/m-1/1.parquet", "archive/atelier/w1/begin.json")
+    for age, name in ((age, name) for age in (6, 8) for name in places):
+        draft = root / name
+        draft = draft.with_name(f".{draft.name}.{uuid4().hex}")
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(b"half")
+        written_at = (NOW - timedelta(days=age)).timestamp()
+        os.utime(draft, (written_at, written_at))
+    assert [prune_files(any_database, files, now=NOW).removed_drafts for _ in range(2)] == [3, 0]
+    last = prune_files(any_database, files, now=NOW + timedelta(days=2))
+    assert (last.removed_drafts, last.removed_blobs, last.waiting) == (3, 0, 0)
+    assert [path.name for path in root.rglob("*") if path.is_file()] == [kept]
 
 
 def test_a_reference_in_between_begins_the_week_anew(database: Database, files: DataFolder) -> None:
