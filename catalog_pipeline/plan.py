@@ -1,40 +1,54 @@
 """What a sync of a store would do after its walk, told without doing any of it.
 
-Every number is asked of the stages' own questions. What the walk itself will bring is not known
-before it is made.
+Every number is asked of the stages' own questions, put to the rows as the sync will first have
+decided on them: by new rules, a new gate, and what people approved. What the walk itself will bring
+is not known before it is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Column, Connection, MetaData, Table, bindparam, select, text, update
 
+from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.rates import Rates, measured_rates
-from catalog_pipeline.catalog.schema import store_states
+from catalog_pipeline.catalog.removal_approvals import has_open_approval, use_approval
+from catalog_pipeline.catalog.schema import (
+    image_verdicts,
+    products,
+    removal_approvals,
+    removal_waits,
+    store_states,
+)
 from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.embeddings.owed import count_owed
-from catalog_pipeline.images.owed import Ask, count_fetches, count_verdicts
-from catalog_pipeline.images.quality import gate_version
+from catalog_pipeline.images.owed import (
+    Ask,
+    count_fetches,
+    count_verdicts,
+    owed_measurements,
+    owed_verdicts,
+    placeholder_images,
+)
+from catalog_pipeline.images.quality import gate_version, judge
 from catalog_pipeline.products.archive import Archive, walk_kind
 from catalog_pipeline.products.owed import owed_walks
 from catalog_pipeline.products.reading import lacks_variations
-from catalog_pipeline.removals import decide
+from catalog_pipeline.products.rules import WantedRules
 from catalog_pipeline.stores import StoreConfig
+from catalog_pipeline.vectors.guard import held_back
 from catalog_pipeline.vectors.load import LoadCounts, owed_points
-from catalog_pipeline.vectors.owed import (
-    count_by_reason,
-    count_rows,
-    recorded_points,
-    unwanted_points,
-    wanted_points,
-)
+from catalog_pipeline.vectors.owed import count_by_reason, unwanted_points, wanted_points
 
 # Walks that the time of the next one is judged by.
 _MOST_WALKS = 3
+# The columns that rules go by.
+_DECIDING = ("status", "type", "visibility", "categories", "tags")
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,8 @@ class Plan:
         load: points to write with their vector, as far as it exists.
         refresh: points to write the payload of.
         remove: points to take out, by reason.
-        removal_limit: how many the guard lets pass unasked; more than that wait, all of them.
+        removal_limit: how many the guard lets pass unasked.
+        removals_wait: whether it holds them back, all of them; no approval lets them go.
         left: pictures owed beyond `max_images_per_run`.
         walk: the walk that comes before all this.
         rates: what the estimate of time goes by, each with what it stands on.
@@ -82,15 +97,11 @@ class Plan:
     refresh: int
     remove: Mapping[str, int]
     removal_limit: int
+    removals_wait: bool
     left: int
     walk: WalkTime
     rates: Rates
     seconds: float
-
-    @property
-    def removals_wait(self) -> bool:
-        """Whether the guard holds the removals back."""
-        return sum(self.remove.values()) > self.removal_limit
 
 
 def plan(
@@ -117,11 +128,15 @@ def plan(
     scope = Scope.of(store)
     counts = LoadCounts()
     with database.read() as connection:
+        _foresee_products(connection, store)
         fetch = count_fetches(connection, Ask(store, scope, datetime.now(UTC)))
-        judge = count_verdicts(connection, scope, gate_version(store.quality))
+        to_judge = count_verdicts(connection, scope, gate_version(store.quality))
+        if to_judge:
+            _foresee_verdicts(connection, database, store, scope)
         embed = count_owed(connection, scope, model_version)
         remove = count_by_reason(connection, unwanted_points(collection, scope, model_version))
-        recorded = count_rows(connection, recorded_points(collection, store.id))
+        held = held_back(connection, store, collection, model_version)
+        wait = held.count > 0 and not _is_approved(connection, store.id, held.count)
         watermark = connection.scalar(
             select(store_states.c.watermark).where(store_states.c.store_id == store.id)
         )
@@ -143,24 +158,121 @@ def plan(
         + (rates.load_seconds + rates.embeddings.seconds(embedded) if embedded else 0.0)
         + rates.points.seconds(load + refresh + embedded)
     )
-    share = store.max_removal_share
     return Plan(
         store_id=store.id,
         watermark=watermark,
         walks=walks,
         fetch=fetched,
-        judge=judge,
+        judge=to_judge,
         embed=embed if limit is None else min(embed, limit),
         embed_at_most=embedded,
         load=load,
         refresh=refresh,
         remove=remove,
-        removal_limit=decide(sum(remove.values()), recorded, max_share=share).limit,
+        removal_limit=held.limit,
+        removals_wait=wait,
         left=fetch - fetched,
         walk=walk,
         rates=rates,
         seconds=round(seconds, 1),
     )
+
+
+def _foresee_products(connection: Connection, store: StoreConfig) -> None:
+    """Take in what new rules leave out or let in again, and removals that a person approved."""
+    rules = WantedRules(store)
+    known = connection.scalar(
+        select(store_states.c.rules_digest).where(store_states.c.store_id == store.id)
+    )
+    moves = [] if known == rules.digest else list(_moved(connection, store.id, rules))
+    approved = has_open_approval(connection, store.id, "products")
+    if approved or has_open_approval(connection, store.id, "points"):
+        _set_apart(connection, removal_approvals, store.id)
+    if moves or approved:
+        _set_apart(connection, products, store.id)
+    if moves:
+        of_product = update(products).where(products.c.product_id == bindparam("moved"))
+        connection.execute(of_product.values(left_out_by=bindparam("decided")), moves)
+    waits = connection.execute(
+        select(removal_waits).where(removal_waits.c.store_id == store.id)
+    ).all()
+    walk_id = waits[0].walk_id if waits else None
+    if approved and use_approval(
+        connection, store.id, "products", waiting=len(waits), walk_id=walk_id
+    ):
+        waiting = update(products).where(products.c.product_id == bindparam("gone"))
+        connection.execute(
+            waiting.values(removed_by=bindparam("reason"), removed_in=walk_id),
+            [{"gone": one.product_id, "reason": one.reason} for one in waits],
+        )
+
+
+def _moved(connection: Connection, store_id: str, rules: WantedRules) -> Iterator[dict[str, Any]]:
+    names = ("product_id", "left_out_by", *_DECIDING)
+    found = connection.execute(
+        select(*(products.c[name] for name in names)).where(products.c.store_id == store_id),
+        execution_options={"yield_per": 1_000},
+    )
+    for row in found:
+        decided = rules.left_out_by(**{name: getattr(row, name) for name in _DECIDING})
+        if decided != row.left_out_by:
+            yield {"moved": row.product_id, "decided": decided}
+
+
+def _foresee_verdicts(
+    connection: Connection, database: Database, store: StoreConfig, scope: Scope
+) -> None:
+    """Take in the gate's word on pictures that are measured and not yet judged by it."""
+    _set_apart(connection, image_verdicts, store.id)
+    gate = gate_version(store.quality)
+    placeholders = placeholder_images(connection, store.id)
+    unmeasured = set(owed_measurements(database, store, scope))
+    for page in owed_verdicts(database, scope, gate, placeholders):
+        rows = []
+        for image in page:
+            sha256 = image.image_sha256
+            if sha256 in unmeasured:
+                continue
+            verdict = judge(
+                image.measurements, store.quality, is_placeholder=sha256 in placeholders
+            )
+            rows.append(
+                {
+                    "store_id": store.id,
+                    "image_sha256": sha256,
+                    "gate_version": gate,
+                    "accepted": verdict.accepted,
+                    "issues": list(verdict.issues),
+                    "judged_at": datetime.now(UTC),
+                }
+            )
+        upsert(connection, image_verdicts, rows)
+
+
+def _is_approved(connection: Connection, store_id: str, waiting: int) -> bool:
+    return has_open_approval(connection, store_id, "points") and use_approval(
+        connection, store_id, "points", waiting=waiting, walk_id=None
+    )
+
+
+def _set_apart(connection: Connection, table: Table, store_id: str) -> None:
+    """Let one transaction see and change a copy of a store's rows in place of the rows.
+
+    A temporary table comes before the catalogue's own of that name. Nobody else sees it or waits
+    for it, and it goes with the transaction, which as one that reads is never committed.
+    """
+    # No question here asks for descriptions, which are most of a row.
+    columns = [one for one in table.columns if one.name != "description"]
+    copies = (Column(one.name, one.type, primary_key=one.primary_key) for one in columns)
+    apart = Table("apart", MetaData(), *copies, prefixes=["TEMPORARY"])
+    apart.create(connection)
+    rows = select(*columns).where(table.c.store_id == store_id)
+    connection.execute(apart.insert().from_select([one.name for one in columns], rows))
+    connection.execute(text(f"ALTER TABLE apart RENAME TO {table.name}"))
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"ANALYZE {table.name}"))
+        # A statement that was prepared before would still read the catalogue's own.
+        connection.execute(text("DISCARD PLANS"))
 
 
 def _walk_time(archive: Archive | None, store: StoreConfig, *, is_first: bool) -> WalkTime:
