@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from qdrant_client import QdrantClient
 from sqlalchemy import select
 
@@ -21,6 +23,9 @@ from catalog_pipeline.catalog.schema import (
     removal_approvals,
     removal_waits,
 )
+from catalog_pipeline.cli.main import main
+from catalog_pipeline.demo.model import DEMO_MODEL
+from catalog_pipeline.demo.stores_file import KEY_VARIABLE, SECRET_VARIABLE, write_stores_file
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.images.decode import Decoder
 from catalog_pipeline.images.measure import Measurements
@@ -205,3 +210,19 @@ def test_a_new_gate_is_foreseen(shop: Shop) -> None:
     assert (planned(shop, **strict).load, planned(shop).load) == (0, 1)
     judged(shop)
     assert shop.sync().upserted == 1
+
+
+def test_the_command_leaves_runs_and_their_records_alone(tmp_path: Path) -> None:
+    write_stores_file(tmp_path / "stores.yaml", "http://127.0.0.1:9")
+    environ = {
+        "CATALOG_DATA_DIR": str(tmp_path),
+        "CATALOG_STORES_FILE": str(tmp_path / "stores.yaml"),
+        "CATALOG_MODEL": DEMO_MODEL,
+        KEY_VARIABLE: "ck_x",
+        SECRET_VARIABLE: "cs_x",
+        "DAGSTER_HOME": None,
+    }
+    called = CliRunner().invoke(main, ["plan", "--json"], env=environ)
+    assert called.exit_code == 0, called.output
+    assert json.loads(called.stdout)["stores"]
+    assert not (tmp_path / "dagster").exists(), "Dagster was asked for its runs"

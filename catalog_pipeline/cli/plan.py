@@ -15,7 +15,6 @@ from catalog_pipeline.cli.deployment import (
 )
 from catalog_pipeline.cli.full_sync import estimate, estimate_lines
 from catalog_pipeline.cli.output import jsonable, print_json, say, table, terminal
-from catalog_pipeline.cli.status import settle_runs
 from catalog_pipeline.cli.summary import duration
 from catalog_pipeline.embeddings.model import resolve_model
 from catalog_pipeline.estimate import FullSync
@@ -45,7 +44,6 @@ def plan(store: str | None, as_json: bool) -> None:
     settings = load_settings()
     model_version = resolve_model(settings.model).model_version
     with open_database(settings) as database:
-        settle_runs(settings, database)
         stores = stores_to_look_after(settings, database)
         chosen = [pick_store(stores, store)] if store else list(stores.stores.values())
         archive = Archive(DataFolder(settings.data_dir))
