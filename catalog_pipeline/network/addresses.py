@@ -33,7 +33,8 @@ _IPV4_NEVER = tuple(
         "203.0.113.0/24",
         "224.0.0.0/4",  # multicast
         "240.0.0.0/4",
-        # Look public or private, but are metadata services inside Azure and Alibaba Cloud.
+        # Look public or private, but are metadata services inside Azure and Alibaba Cloud. Oracle's
+        # older one, 192.0.0.192, lies in a range above.
         "168.63.129.16/32",
         "100.100.100.200/32",
     )
@@ -48,9 +49,14 @@ _IPV6_NEVER = tuple(
         "2001:db8::/32",
         "2002::/16",  # 6to4: an IPv4 address behind anybody's relay
         "3fff::/20",
-        # Services of Amazon's and Google's clouds to their machines.
+        # Services of clouds to their machines, amid what private networks use: Amazon's and Google's
+        # have blocks of their own, those of Oracle, Akamai, Scaleway and Alibaba an address each.
         "fd00:ec2::/32",
         "fd20:ce::/32",
+        "fd00:c1::a9fe:a9fe/128",
+        "fd00:a9fe:a9fe::1/128",
+        "fd00:42::42/128",
+        "fd00:100::100:200/128",
     )
 )
 _IPV4_MAPPED = IPv6Network("::ffff:0:0/96")

@@ -84,6 +84,13 @@ def test_no_setting_opens_the_metadata_services_of_clouds(address: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "address", ["fd00:c1::1", "fd00:a9fe:a9fe::2", "fd00:42::1", "fd00:100::1", "fd00::1"]
+)
+def test_a_private_network_that_looks_like_a_clouds_can_be_allowed(address: str) -> None:
+    assert reach(address) is Reach.PRIVATE
+
+
+@pytest.mark.parametrize(
     "text",
     ["1.1.1.1", "142.250.74.46", "2606:4700:4700::1111", "2a00:1450:4001:81b::2003"],
 )
