@@ -12,7 +12,12 @@ from catalog_pipeline.defs.metadata import materialised, report_metadata
 from catalog_pipeline.defs.partitions import stores_partitions
 from catalog_pipeline.defs.pictures import pictures
 from catalog_pipeline.defs.products import products
-from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, StoresResource
+from catalog_pipeline.defs.resources import (
+    DatabaseResource,
+    EmbedderResource,
+    FilesResource,
+    StoresResource,
+)
 from catalog_pipeline.defs.stage import RECONNECT, OneProduct, log_progress, stage
 from catalog_pipeline.exhibits.contact_sheet import contact_sheet, measurement_histograms
 from catalog_pipeline.images.sync import sync_images
@@ -49,6 +54,7 @@ def product_images(
     stores: StoresResource,
     database: DatabaseResource,
     files: FilesResource,
+    embedder: EmbedderResource,
 ) -> dg.MaterializeResult[None]:
     """The pictures of the store's products, with the quality gate's verdict on each.
 
@@ -69,6 +75,7 @@ def product_images(
             product_id=config.product_id(lease.store_id),
             refetch=config.refetch,
             progress=log_progress(context, "images"),
+            on_accepted=embedder.get().expect if _embeds_next(context) else None,
         )
         shown = pictures(
             context,
@@ -88,3 +95,8 @@ def product_images(
         },
         content.digest,
     )
+
+
+def _embeds_next(context: dg.AssetExecutionContext) -> bool:
+    chosen = context.run.asset_selection
+    return chosen is None or dg.AssetKey("image_embeddings") in chosen

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -20,10 +21,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from catalog_pipeline.embeddings.libraries import import_ahead
 from catalog_pipeline.embeddings.loading import Device, LoadedModel, Precision, load_model
 from catalog_pipeline.embeddings.model import ModelSpec, resolve_model
 from catalog_pipeline.embeddings.problems import DeviceMemoryError
-from catalog_pipeline.errors import PermanentError
+from catalog_pipeline.errors import CatalogError, PermanentError
 from catalog_pipeline.images.blobs import DamagedBlobError
 from catalog_pipeline.images.pictures import UnreadablePictureError, held_rgb
 
@@ -79,6 +81,7 @@ class Embedder:
         self._lock = threading.RLock()
         self._spec: ModelSpec | None = None
         self._model: LoadedModel | None = None
+        self._is_expected = False
 
     @property
     def spec(self) -> ModelSpec:
@@ -97,6 +100,20 @@ class Embedder:
     def loaded(self) -> LoadedModel | None:
         """The model if something was embedded with it: its device, precision and batch size."""
         return self._model
+
+    def expect(self) -> None:
+        """Begin to import what the model needs: soon there is something to embed.
+
+        Never fails, and may be said again and again: whoever loads the model downloads it, and
+        tells what is wrong with it.
+        """
+        with self._lock:
+            if self._is_expected:
+                return
+            self._is_expected = True
+        with suppress(CatalogError):
+            spec = resolve_model(self._name, download=False)
+            import_ahead(needs_transformers=spec.needs_transformers)
 
     def load(self) -> LoadedModel:
         """The model, loaded once; raises as `resolve_model` and `load_model` do."""

@@ -1,19 +1,22 @@
-"""torch and open_clip, imported when a model is loaded: no earlier, and no more than it needs.
+"""torch and open_clip, imported once something must be embedded, and no more than a model needs.
 
-Their import is most of what a sync of a few new pictures takes.
+Their import is most of what a sync of a few new pictures takes, so it may begin while the last of
+them are still on their way.
 """
 
 from __future__ import annotations
 
 import gc
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 
 from catalog_pipeline.errors import ConfigurationError
 
 _OFTEN_NEEDLESS = "transformers"
+_importing = threading.Lock()
 
 
 def import_libraries(*, needs_transformers: bool) -> tuple[ModuleType, ModuleType]:
@@ -26,18 +29,33 @@ def import_libraries(*, needs_transformers: bool) -> tuple[ModuleType, ModuleTyp
     Raises:
         ConfigurationError: one of them is not installed.
     """
-    if needs_transformers:
-        _forget_open_clip_without_it()
-    try:
-        with _without_garbage_collection(), _import_fails(not needs_transformers):
-            import open_clip
-            import torch
-    except ImportError as error:
-        raise ConfigurationError(
-            f"embedding needs torch and open_clip ({error.name or error} is missing); install "
-            "catalog-pipeline[embed]"
-        ) from error
-    return torch, open_clip
+    with _importing:
+        if needs_transformers:
+            _forget_open_clip_without_it()
+        try:
+            with _without_garbage_collection(), _import_fails(not needs_transformers):
+                import open_clip
+                import torch
+        except ImportError as error:
+            raise ConfigurationError(
+                f"embedding needs torch and open_clip ({error.name or error} is missing); install "
+                "catalog-pipeline[embed]"
+            ) from error
+        return torch, open_clip
+
+
+def import_ahead(*, needs_transformers: bool) -> None:
+    """Begin the import in a thread; whoever loads a model then waits for what is left of it.
+
+    What is missing is told to them, not here.
+    """
+
+    def work() -> None:
+        with suppress(ConfigurationError):
+            import_libraries(needs_transformers=needs_transformers)
+
+    # No daemon: a process must not end amid a library's first steps.
+    threading.Thread(target=work, name="import-torch").start()
 
 
 @contextmanager

@@ -50,7 +50,6 @@ def write_part(files: DataFolder, model_version: str, shas: Sequence[str], vecto
     if not 1 <= len(shas) <= MAX_VECTORS or vectors.shape[:1] != (len(shas),) or vectors.ndim != 2:
         raise ValueError(f"{len(shas)} images and vectors of shape {vectors.shape} make no part")
     dimensions = int(vectors.shape[1])
-    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
     schema = pa.schema(
         [
             pa.field("image_sha256", pa.string(), nullable=False),
@@ -58,7 +57,7 @@ def write_part(files: DataFolder, model_version: str, shas: Sequence[str], vecto
         ],
         metadata={"model_version": model_version, "format_version": FORMAT_VERSION},
     )
-    columns = [pa.array(shas, pa.string()), pa.FixedSizeListArray.from_arrays(flat, dimensions)]
+    columns = [_texts(shas), pa.FixedSizeListArray.from_arrays(_floats(vectors), dimensions)]
     sink = io.BytesIO()
     pq.write_table(
         pa.Table.from_arrays(columns, schema=schema),
@@ -110,7 +109,7 @@ def read_vectors(
             flat = values.flatten()
             if flat.null_count or len(flat) != len(values) * dimensions:
                 raise PartError(f"{part} is damaged: vectors are missing in row group {group}")
-            vectors[here] = flat.to_numpy().reshape(-1, dimensions)[offsets]
+            vectors[here] = np.from_dlpack(flat).reshape(-1, dimensions)[offsets]
             shas[here] = np.array(table.column("image_sha256").to_pylist(), dtype=object)[offsets]
     return [str(sha) for sha in shas], vectors
 
@@ -130,6 +129,21 @@ def read_places(files: DataFolder, places: Sequence[tuple[str, int]]) -> Vectors
         for place, vector in zip(here, read, strict=True):
             vectors[place] = vector
     return np.stack(vectors)
+
+
+# Of buffers, and read by DLPack: pa.array() and to_numpy() import pandas to ask whether it is
+# meant, which takes longer than all else about the part of a sync with few new pictures.
+def _texts(values: Sequence[str]) -> pa.StringArray:
+    encoded = [value.encode() for value in values]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(
+        len(encoded), pa.py_buffer(offsets.tobytes()), pa.py_buffer(b"".join(encoded))
+    )
+
+
+def _floats(vectors: Vectors) -> pa.Array[Any]:
+    content = np.ascontiguousarray(vectors, dtype=np.float32).tobytes()
+    return pa.Array.from_buffers(pa.float32(), vectors.size, [None, pa.py_buffer(content)])
 
 
 @contextmanager

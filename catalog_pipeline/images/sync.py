@@ -112,6 +112,7 @@ def sync_images(
     product_id: UUID | None = None,
     refetch: bool = False,
     progress: Progress | None = None,
+    on_accepted: Callable[[], None] | None = None,
     sleep: Callable[[float], None] | None = None,
 ) -> ImagesReport:
     """Bring a store's images up to what its products want and its gate says.
@@ -125,6 +126,7 @@ def sync_images(
         product_id: only the pictures of this product.
         refetch: ask for every wanted picture again, whatever is known of it.
         progress: called with URLs asked and URLs owed.
+        on_accepted: called, from any thread, for each new picture that passes the gate.
         sleep: waits between attempts of one URL.
 
     Raises:
@@ -138,7 +140,8 @@ def sync_images(
     gate = gate_version(store.quality)
     tally = _Tally()
     with _decoding(decoder, store) as decoding:
-        stage = _Stage(lease, files, store, Scope.of(store, product_id), decoding, tally)
+        scope = Scope.of(store, product_id)
+        stage = _Stage(lease, files, store, scope, decoding, tally, on_accepted)
         stage.remeasure()
         stage.fetch(progress, sleep, refetch=refetch)
         stage.judge(gate)
@@ -202,6 +205,7 @@ class _Stage:
     scope: Scope
     decoder: Decoder
     tally: _Tally
+    on_accepted: Callable[[], None] | None
 
     def remeasure(self) -> None:
         """Measure stored bytes again that another decoder measured or a limit kept undecoded."""
@@ -321,13 +325,13 @@ class _Stage:
         limit = self.store.quality.max_pixels
         with self.lease.database.read() as connection:
             measured = is_measured(connection, sha256, limit)
+        measurements = None if measured else self.decoder.measure(content, limit)
+        if self.on_accepted is not None and measurements is not None:
+            verdict = judge(measurements, self.store.quality, is_placeholder=False)
+            if verdict.accepted:
+                self.on_accepted()
         return Fetched(
-            owed,
-            _without_content(download),
-            sha256,
-            len(content),
-            None if measured else self.decoder.measure(content, limit),
-            was_kept,
+            owed, _without_content(download), sha256, len(content), measurements, was_kept
         )
 
     def _record(self, batch: list[Fetched]) -> None:

@@ -85,18 +85,51 @@ print(json.dumps([vector, early, transformers.__version__]))
     assert version, "whoever needs it imports it as ever"
 
 
-@pytest.mark.parametrize("plain_first", [True, False])
-def test_a_text_tower_of_transformers_has_them(
-    checkpoint: Path, bert: Path, plain_first: bool
+def test_a_text_tower_of_transformers_has_them_also_behind_a_model_without(
+    checkpoint: Path, bert: Path
 ) -> None:
-    code = f"""
+    code = """
 import json
-first, second = sys.argv[1:]
-found = [embed(first), embed(second), embed(first), embed(second)]
-assert found[:2] == found[2:]
-print(json.dumps(found[{int(plain_first)}]))
+plain, bert = sys.argv[1:]
+alone = embed(bert)
+print(json.dumps([alone, embed(plain), embed(bert), embed(plain)]))
 """
-    folders = (checkpoint, bert) if plain_first else (bert, checkpoint)
-    assert run(PICTURES + code, *folders) == run(
-        PICTURES + "import json\nprint(json.dumps(embed(sys.argv[1])))\n", bert
-    )
+    alone, plain, again, plain_again = run(PICTURES + code, checkpoint, bert)
+    assert (alone, plain) == (again, plain_again)
+    code = "import json\nprint(json.dumps([embed(one) for one in sys.argv[1:]]))\n"
+    assert run(PICTURES + code, checkpoint, bert) == [plain, alone]
+
+
+def test_what_is_expected_is_there_before_anybody_loads_a_model(checkpoint: Path) -> None:
+    code = """
+import json, threading
+embedder = Embedder(f"local-dir:{sys.argv[1]}", device="cpu")
+early = "torch" in sys.modules
+for _ in range(3):
+    embedder.expect()
+imports = [one for one in threading.enumerate() if one.name == "import-torch"]
+for one in imports:
+    one.join()
+print(json.dumps([early, len(imports), "torch" in sys.modules, embed(sys.argv[1])]))
+"""
+    early, threads, ready, vector = run(PICTURES + code, checkpoint)
+    assert (early, threads, ready) == (False, 1, True)
+    assert len(vector) == 24
+
+
+def test_loading_waits_for_an_import_that_goes_on(checkpoint: Path) -> None:
+    code = """
+import json
+Embedder(f"local-dir:{sys.argv[1]}").expect()
+print(json.dumps(embed(sys.argv[1])))
+"""
+    assert len(run(PICTURES + code, checkpoint)) == 24
+
+
+def test_a_model_that_cannot_be_found_is_expected_in_silence(tmp_path: Path) -> None:
+    code = """
+import json
+Embedder(f"local-dir:{sys.argv[1]}/nowhere").expect()
+print(json.dumps("torch" in sys.modules))
+"""
+    assert run(PICTURES + code, tmp_path) is False

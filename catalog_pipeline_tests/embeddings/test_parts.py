@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -125,3 +127,18 @@ def test_another_parquet_file_is_no_part(tmp_path: Path) -> None:
     files.write("embeddings/tiny/foreign.parquet", foreign.getvalue())
     with pytest.raises(PartError, match="no part of format 1"):
         read_vectors(files, "embeddings/tiny/foreign.parquet")
+
+
+def test_parts_are_written_and_read_without_pandas(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "import numpy as np\n"
+        "from catalog_pipeline.embeddings.parts import read_vectors, write_part\n"
+        "from catalog_pipeline.files import DataFolder\n"
+        "files, vectors = DataFolder(sys.argv[1]), np.eye(3, dtype=np.float32)\n"
+        "part = write_part(files, 'tiny-1a2b3c4d-5e6f7a8b', ['a', 'bc', 'é'], vectors)\n"
+        "shas, found = read_vectors(files, part, [2, 0])\n"
+        "assert shas == ['é', 'a'] and (found == vectors[[2, 0]]).all()\n"
+        "assert 'pandas' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=100)

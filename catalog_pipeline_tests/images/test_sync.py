@@ -257,6 +257,25 @@ def test_every_picture_ends_in_a_verdict_or_a_reason_on_both_databases(
     }
 
 
+def test_each_new_picture_that_passes_the_gate_is_announced(
+    shop: Shop, make_store: MakeStore
+) -> None:
+    shop.served = {
+        "/good.jpg": garment_bytes(1),
+        "/also-good.jpg": garment_bytes(2),
+        "/tiny.jpg": encoded(garment(3, (60, 80))),
+        "/cut.jpg": garment_bytes(4)[:3000],
+        "/forbidden.jpg": 403,
+    }
+    shop.offers(*map(shop.url, shop.served))
+    announced: list[None] = []
+    shop.sync(make_store(), on_accepted=lambda: announced.append(None))
+    assert len(announced) == 2
+    announced.clear()
+    shop.sync(make_store(), on_accepted=lambda: announced.append(None), refetch=True)
+    assert announced == []
+
+
 def test_a_second_run_changes_no_row(shop: Shop, make_store: MakeStore) -> None:
     all_kinds(shop)
     tables = (image_attempts, images, image_verdicts, gates)
