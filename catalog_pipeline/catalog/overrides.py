@@ -102,16 +102,25 @@ def judge_image(
 ) -> None:
     """Accept or reject a content in every store, whatever the gates say of it.
 
+    What no worker could decode is not for a person to accept: accepted pictures are decoded where
+    nothing limits the time that one takes, and nothing outlives its death.
+
     Raises:
-        OverrideError: no store ever served these bytes.
+        OverrideError: no store ever served these bytes, or they are to be accepted undecoded.
     """
     action = "accept" if accepted else "reject"
     now = datetime.now(UTC)
     with database.write() as connection:
-        if connection.scalar(select(images.c.bytes).where(_is(image_sha256))) is None:
+        measured = connection.scalar(select(images.c.measurements).where(_is(image_sha256)))
+        if measured is None:
             raise OverrideError(
                 f"no picture with SHA-256 {image_sha256} is known; explain the product to see its "
                 "pictures"
+            )
+        if accepted and (problem := measured.get("problem")):
+            raise OverrideError(
+                f"picture {image_sha256} cannot be accepted, since it was not decoded: {problem}, "
+                f"{measured.get('reason')}"
             )
         row = {"image_sha256": image_sha256, "accepted": accepted}
         upsert(connection, image_overrides, [row | _columns(decision, now)])

@@ -22,6 +22,7 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    null,
     or_,
     select,
     union_all,
@@ -31,6 +32,7 @@ from catalog_pipeline.catalog.schema import (
     image_attempts,
     image_overrides,
     image_verdicts,
+    images,
     product_images,
     product_overrides,
     products,
@@ -158,8 +160,22 @@ def with_verdicts(source: FromClause, store_id: str) -> FromClause:
 
 
 def is_accepted() -> ColumnElement[bool]:
-    """A person's word, or else the gate's; null where there is neither yet."""
-    return func.coalesce(image_overrides.c.accepted, image_verdicts.c.accepted, type_=Boolean())
+    """A person's word, or else the gate's; null where there is neither yet.
+
+    No person's word makes a picture out of what was never decoded: whatever is recorded, the gate's
+    rejection stands.
+    """
+    # Under a name of its own, so that a statement may have the table besides.
+    measured = images.alias("overridden")
+    is_undecoded = exists().where(
+        measured.c.image_sha256 == image_overrides.c.image_sha256,
+        measured.c.measurements["problem"].as_string().is_not(None),
+    )
+    word = case(
+        (and_(image_overrides.c.accepted, is_undecoded), null()),
+        else_=image_overrides.c.accepted,
+    )
+    return func.coalesce(word, image_verdicts.c.accepted, type_=Boolean())
 
 
 def _main_images(scope: Scope) -> Select[Any]:
