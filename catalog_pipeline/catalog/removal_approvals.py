@@ -2,7 +2,8 @@
 
 An approval names the count that the person saw waiting. It lets exactly these removals through, the
 next time that the stage which holds them works on the store; if something else is waiting by then,
-it is void. What waits is found by the stages; how much may go unasked is in `removals.py`.
+it is void. The audit says who gave it, when and why, and outlives the store. What waits is found by
+the stages; how much may go unasked is in `removals.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Select, func, select, update
 
+from catalog_pipeline.catalog.audit import AuditEntry, record
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.schema import products, removal_approvals, removal_waits
 from catalog_pipeline.errors import PermanentError
@@ -24,7 +26,7 @@ _LONGEST = 500
 
 
 class ApprovalRefusedError(PermanentError):
-    """The count that was approved is not the count that waits; nothing was recorded."""
+    """Another count waits than was approved, or nobody says why; nothing was recorded."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def approve_products(
         reason: why.
 
     Raises:
-        ApprovalRefusedError: another number of them waits, or none.
+        ApprovalRefusedError: another number of them waits, or none; or it has no reason.
     """
     with database.write() as connection:
         waiting = count_waiting(connection, store_id)
@@ -114,13 +116,19 @@ def record_approval(
         reason: why.
 
     Raises:
-        ApprovalRefusedError: the two numbers differ, or nothing waits.
+        ApprovalRefusedError: the two numbers differ, or nothing waits; or it has no reason.
     """
+    if not who.strip() or not reason.strip():
+        raise ApprovalRefusedError(
+            f"store {store_id}: an approval names who lets removals go and for what reason"
+        )
     if count != waiting or not waiting:
         raise ApprovalRefusedError(
             f"store {store_id}: {waiting} removals of {stage} wait, and {count} were approved; "
             "look at what waits now, and approve that number"
         )
+    now = datetime.now(UTC)
+    who, reason = who[:_LONGEST], reason[:_LONGEST]
     _settle(connection, store_id, stage, "void", None)
     connection.execute(
         removal_approvals.insert(),
@@ -129,10 +137,14 @@ def record_approval(
             "store_id": store_id,
             "stage": stage,
             "count": count,
-            "who": who[:_LONGEST],
-            "reason": reason[:_LONGEST],
-            "approved_at": datetime.now(UTC),
+            "who": who,
+            "reason": reason,
+            "approved_at": now,
         },
+    )
+    details = {"of": stage, "count": count}
+    record(
+        connection, AuditEntry(now, who, "removals.approve", store_id, store_id, reason, details)
     )
 
 

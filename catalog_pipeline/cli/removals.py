@@ -31,9 +31,6 @@ from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.vectors.guard import WaitingPoints, waiting_points
 from catalog_pipeline.vectors.open import open_index
 
-# What lets approved removals go: products need a walk's last word on them, points do not.
-_THEN = {"products": "catalog sync {store} --full", "points": "catalog sync {store}"}
-
 
 @click.command()
 @click.argument("store", type=STORE)
@@ -44,10 +41,10 @@ _THEN = {"products": "catalog sync {store} --full", "points": "catalog sync {sto
     type=click.Choice(["products", "points"]),
     help="Which of them, where removals of both wait.",
 )
-@click.option("--reason", default="", help="Why; kept with the approval.")
+@click.option("--reason", help="Why they may go; kept with the approval.")
 @as_json
 def removals(
-    store: str, approve: int | None, kind: Stage | None, reason: str, as_json: bool
+    store: str, approve: int | None, kind: Stage | None, reason: str | None, as_json: bool
 ) -> None:
     """List the products and points of STORE whose removal waits, or approve them by their number.
 
@@ -61,6 +58,9 @@ def removals(
     """
     if kind is not None and approve is None:
         raise click.UsageError("--of says which removals to --approve")
+    reason = (reason or "").strip()
+    if approve is not None and not reason:
+        raise click.UsageError("give a --reason with --approve; it is kept with the approval")
     settings = load_settings()
     with open_database(settings) as database:
         config = pick_store(stores_to_look_after(settings, database), store)
@@ -68,8 +68,8 @@ def removals(
         if approve is not None:
             stage = kind or waiting.kind()
             _approve(database, store, stage, approve, waiting, reason)
-            then = _THEN[stage].format(store=store)
-            click.echo(f"{approve} removals of {stage} approved; run: {then}", err=as_json)
+            said = f"{approve} removals of {stage} approved; run: catalog sync {store}"
+            click.echo(said, err=as_json)
     if as_json:
         print_json({"store": store, "waiting": waiting.products, "points": waiting.points})
         return
@@ -156,5 +156,5 @@ def _show(store_id: str, waiting: _Waiting, *, approved: bool) -> None:
         which = f" --of {kind}" if len(kinds) > 1 else ""
         click.echo(
             f"\nTo let the {kind} go: catalog removals {store_id} --approve "
-            f"{waiting.counts[kind]}{which}"
+            f"{waiting.counts[kind]}{which} --reason WHY"
         )

@@ -13,7 +13,10 @@ from click.testing import CliRunner
 from PIL import Image
 from rich.text import Text
 
+from catalog_pipeline.catalog.audit import entries
+from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.cli.main import main
+from catalog_pipeline.settings import load_settings
 from catalog_pipeline_tests.deployment import Deployment, sample_deployment
 
 Ask = Callable[..., Any]
@@ -110,6 +113,8 @@ def test_hiding_a_product_takes_its_point_and_withdrawing_brings_it_back(
         (["override", "nothing", "--hide", "--reason", "x"], "STORE:EXTERNAL_ID"),
         (["removals", "nowhere"], "nowhere"),
         (["removals", "atelier", "--of", "points"], "--approve"),
+        (["removals", "atelier", "--approve", "3"], "--reason"),
+        (["removals", "atelier", "--approve", "3", "--reason", " "], "--reason"),
         (["plan", "nowhere"], "nowhere"),
         (["reconcile", "nowhere"], "nowhere"),
         (["archive", "replay", "--store", "nowhere"], "nowhere"),
@@ -146,16 +151,40 @@ def test_a_terminal_is_told_where_the_pictures_are(
     assert synced
     arguments = ["gate", "preview", "--store", "atelier", "--set", "min_side=10000"]
     environ = {**deployment.environ, "FORCE_COLOR": "1", "COLUMNS": "80", "TERM": "xterm"}
-    result = CliRunner().invoke(main, arguments, env=environ)
-    assert result.exit_code == 0, result.output
-    plain = Text.from_ansi(result.stdout).plain
-    assert max(map(len, plain.splitlines())) <= 80
-    assert "accepted → rejected" in plain
-    assert "quality: {min_side: 10000}" in plain
-    (named,) = (line for line in plain.splitlines() if line.startswith("The pictures: "))
-    path = Path(named.removeprefix("The pictures: "))
-    assert path.stat().st_size > 1_000
-    path.unlink()
+    sheet = deployment.folder / "gate-preview.webp"
+    for _ in range(2):
+        before = set(deployment.folder.iterdir())
+        result = CliRunner().invoke(main, arguments, env=environ)
+        assert result.exit_code == 0, result.output
+        plain = Text.from_ansi(result.stdout).plain
+        assert max(map(len, plain.splitlines())) <= 80
+        assert "accepted → rejected" in plain
+        assert f"The pictures: {sheet}" in " ".join(plain.split())
+        assert sheet.stat().st_size > 1_000
+    assert before == set(deployment.folder.iterdir())
+
+
+def test_the_block_that_other_thresholds_need_keeps_what_it_says_already(
+    ask: Ask, deployment: Deployment, synced: dict[str, Any]
+) -> None:
+    assert synced
+    path = deployment.folder / "stores.yaml"
+    before = path.read_text()
+    document = yaml.safe_load(before)
+    for one, quality in zip(document["stores"], ({"max_aspect": 4.5}, {}), strict=True):
+        one["quality"] = quality
+    path.write_text(yaml.safe_dump(document))
+    arguments = ["gate", "preview", "--set", "min_side=10000", "--set", "min_detail=0.0123456789"]
+    result = CliRunner().invoke(main, arguments, env=deployment.environ)
+    path.write_text(before)
+    _, _, pasted = result.stdout.partition("in stores.yaml:\n")
+    blocks = pasted.split("    quality:")[1:]
+    changed = {"min_side": 10_000, "min_detail": 0.0123456789}
+    found = [(block.splitlines()[0], yaml.safe_load(f"quality:{block}")) for block in blocks]
+    assert found == [
+        ("  # atelier", {"quality": {**changed, "max_aspect": 4.5}}),
+        ("  # nordhavn", {"quality": changed}),
+    ]
 
 
 def test_one_product_is_redone_through_all_stages(
@@ -190,9 +219,10 @@ def test_many_points_wait_for_their_number_too(
     assert {one["reason"] for one in waiting["points"]["points"]} == {"image_rejected"}
     assert all(one["title"] for one in waiting["points"]["points"])
     assert f"`catalog removals atelier --approve {count}`" in shown["approve"]
-    said = ask("removals", "atelier", "--approve", str(count + 1), code=1)
+    told = ("--reason", "stricter")
+    said = ask("removals", "atelier", "--approve", str(count + 1), *told, code=1)
     assert f"{count} removals of points wait" in said
-    ask("removals", "atelier", "--approve", str(count), "--reason", "stricter")
+    ask("removals", "atelier", "--approve", str(count), *told)
     ask("sync", "atelier")
     assert points_of(ask, "atelier") == 0
     assert ask("removals", "atelier")["points"]["count"] == 0
@@ -244,9 +274,18 @@ def many_removals_wait_for_their_number(ask: Ask, deployment: Deployment) -> Non
     assert {one["external_id"] for one in waiting} <= {str(one) for one in doomed}
     assert held["products"]["removed"] == 0
     assert f"`approve_removals: {len(waiting)}`" in held["products"]["approve"]
-    assert "approved" in ask("removals", "nordhavn", "--approve", "3", code=1)
-    ask("removals", "nordhavn", "--approve", str(len(waiting)), "--reason", "season is over")
-    ask("sync", "nordhavn", "--nightly")
+    told = ("--reason", "season is over")
+    assert "approved" in ask("removals", "nordhavn", "--approve", "3", *told, code=1)
+    said = CliRunner().invoke(
+        main,
+        ["removals", "nordhavn", "--approve", str(len(waiting)), *told],
+        env=deployment.environ,
+        catch_exceptions=False,
+    )
+    assert f"{len(waiting)} removals of products approved; run: catalog sync nordhavn\n" in (
+        said.stdout
+    )
+    ask("sync", "nordhavn")
     assert ask("removals", "nordhavn")["waiting"] == []
     assert points_of(ask, "nordhavn") < before
 
@@ -275,5 +314,12 @@ def a_store_taken_out_of_the_file_is_emptied_by_its_number(
     assert report["points"] == held
     assert report["rows"]["products"] > 0
     assert not (deployment.folder / "archive" / "nordhavn").exists()
+    database = Database(load_settings(deployment.environ).database)
+    with database.read() as connection:
+        emptied, approved = entries(connection, subject="nordhavn")
+    database.dispose()
+    assert (emptied.action, emptied.reason) == ("store.empty", "closed")
+    assert (approved.action, approved.reason) == ("removals.approve", "season is over")
+    assert approved.details["of"] == "products"
     again = ask("stores", "empty", "nordhavn", "--points", "0")
     assert again["points"] == 0

@@ -17,7 +17,7 @@ from catalog_pipeline.catalog.removal_approvals import (
     use_approval,
     waiting_removals,
 )
-from catalog_pipeline.catalog.schema import products, quarantine, removal_approvals, walks
+from catalog_pipeline.catalog.schema import audit, products, quarantine, removal_approvals, walks
 from catalog_pipeline.products.archive import Archive
 from catalog_pipeline.products.source import WalkKind
 from catalog_pipeline.products.sync import History, sync_products
@@ -182,7 +182,9 @@ def test_an_approval_lets_exactly_these_go(any_database: Database, archive: Arch
     waiting_catalogue(any_database, archive)
     with pytest.raises(ApprovalRefusedError, match=r"50 removals of products wait, and 49 were"):
         approve_products(any_database, "atelier", 49, who="kim", reason="sale is over")
-    assert rows(any_database, removal_approvals) == []
+    with pytest.raises(ApprovalRefusedError, match="for what reason"):
+        approve_products(any_database, "atelier", 50, who="kim", reason=" ")
+    assert rows(any_database, removal_approvals) == rows(any_database, audit) == []
     approve_products(any_database, "atelier", 50, who="kim", reason="sale is over")
     report = sync(any_database, archive)
     assert (report.walks, report.removed, report.waiting) == (0, {"absent": 50}, {})
@@ -190,6 +192,10 @@ def test_an_approval_lets_exactly_these_go(any_database: Database, archive: Arch
     (approval,) = rows(any_database, removal_approvals)
     assert (approval["who"], approval["reason"]) == ("kim", "sale is over")
     assert (approval["outcome"], approval["count"]) == ("applied", 50)
+    (told,) = rows(any_database, audit)
+    assert (told["who"], told["at"]) == ("kim", approval["approved_at"])
+    assert (told["action"], told["store_id"]) == ("removals.approve", "atelier")
+    assert (told["reason"], told["details"]) == ("sale is over", {"of": "products", "count": 50})
     assert approval["walk_id"] == row_of(any_database, 100)["removed_in"]
     with any_database.read() as connection:
         assert len(connection.execute(approved_removals("atelier")).all()) == 50
