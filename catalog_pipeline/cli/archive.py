@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from catalog_pipeline.catalog.lease import hold_store
+from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.lease import StoreBusyError, StoreLease, hold_store
 from catalog_pipeline.cli.deployment import (
     STORE,
     as_json,
@@ -23,6 +25,8 @@ from catalog_pipeline.products.replay import replay_store
 from catalog_pipeline.settings import load_settings
 from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.stores_file import StoresFile
+
+_Work = Callable[[StoreLease, StoreConfig], Any]
 
 
 @click.group()
@@ -41,21 +45,26 @@ def archive() -> None:
 def replay(store_id: str | None, since: datetime | None, as_json: bool) -> None:
     """Build the products table again from the archive; no store is asked.
 
+    Of all stores, one that is being synced is left out, and named.
+
     \b
     Examples:
       catalog archive replay
       catalog archive replay --store atelier --since 2026-11-01
     """
     settings = load_settings()
-    found: list[dict[str, Any]] = []
+    walks = Archive(DataFolder(settings.data_dir))
+    begin = since.replace(tzinfo=UTC) if since else None
+
+    def replayed(lease: StoreLease, store: StoreConfig) -> Any:
+        return replay_store(lease, walks, store, since=begin)
+
     with open_database(settings) as database:
-        walks = Archive(DataFolder(settings.data_dir))
-        for store in _chosen(stores_to_look_after(settings, database), store_id):
-            with hold_store(database, store.id, "catalog archive replay") as lease:
-                report = replay_store(
-                    lease, walks, store, since=since.replace(tzinfo=UTC) if since else None
-                )
-            found.append({"store": store.id, "report": report})
+        stores = stores_to_look_after(settings, database)
+        if store_id is not None:
+            found = [_held(database, pick_store(stores, store_id), "replay", replayed)]
+        else:
+            found = _each(database, stores, "replay", replayed)
     if as_json:
         print_json({"stores": found})
         return
@@ -74,19 +83,21 @@ def replay(store_id: str | None, since: datetime | None, as_json: bool) -> None:
 def prune(days: int | None, as_json: bool) -> None:
     """Drop old walks, as long as the rows can still be built from what stays.
 
+    A store that is being synced is left out, and named.
+
     \b
     Examples:
       catalog archive prune
       catalog archive prune --days 7
     """
     settings = load_settings()
-    found: list[dict[str, Any]] = []
+    walks = Archive(DataFolder(settings.data_dir))
+
+    def pruned(lease: StoreLease, _: StoreConfig) -> Any:
+        return prune_archive(lease, walks, days=days or settings.archive_days)
+
     with open_database(settings) as database:
-        walks = Archive(DataFolder(settings.data_dir))
-        for store in stores_to_look_after(settings, database).stores.values():
-            with hold_store(database, store.id, "catalog archive prune") as lease:
-                report = prune_archive(lease, walks, days=days or settings.archive_days)
-            found.append({"store": store.id, "report": report})
+        found = _each(database, stores_to_look_after(settings, database), "prune", pruned)
     if as_json:
         print_json({"stores": found})
         return
@@ -94,5 +105,17 @@ def prune(days: int | None, as_json: bool) -> None:
     terminal().print(table(["store", "removed", "kept"], rows, numbers=["removed", "kept"]))
 
 
-def _chosen(stores: StoresFile, store_id: str | None) -> list[StoreConfig]:
-    return [pick_store(stores, store_id)] if store_id else list(stores.stores.values())
+def _each(database: Database, stores: StoresFile, name: str, work: _Work) -> list[dict[str, Any]]:
+    """The report of every store but those that somebody else is writing."""
+    found = []
+    for store in stores.stores.values():
+        try:
+            found.append(_held(database, store, name, work))
+        except StoreBusyError as error:
+            click.echo(f"left out: {error}", err=True)
+    return found
+
+
+def _held(database: Database, store: StoreConfig, name: str, work: _Work) -> dict[str, Any]:
+    with hold_store(database, store.id, f"catalog archive {name}") as lease:
+        return {"store": store.id, "report": work(lease, store)}

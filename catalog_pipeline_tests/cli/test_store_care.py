@@ -15,8 +15,10 @@ from rich.text import Text
 
 from catalog_pipeline.catalog.audit import entries
 from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.lease import hold_store
 from catalog_pipeline.cli.main import main
 from catalog_pipeline.settings import load_settings
+from catalog_pipeline.stores_file import load_stores
 from catalog_pipeline_tests.deployment import Deployment, sample_deployment
 
 Ask = Callable[..., Any]
@@ -250,6 +252,23 @@ def test_a_wrong_file_leaves_the_accepted_one_in_force(
     assert "stays in force" in said.stderr
     assert "atelier" in said.stdout
     path.write_text(before)
+
+
+def test_a_store_in_use_is_passed_over_unless_it_is_the_one_that_was_named(
+    ask: Ask, deployment: Deployment, synced: dict[str, Any]
+) -> None:
+    settings = load_settings(deployment.environ)
+    others = [store for store in load_stores(settings.stores_file).stores if store != "atelier"]
+    database = Database(settings.database)
+    with hold_store(database, "atelier", "somebody else"):
+        for command in (["archive", "prune"], ["archive", "replay"]):
+            called = CliRunner().invoke(main, [*command, "--json"], env=deployment.environ)
+            assert called.exit_code == 0, called.output
+            found = json.loads(called.stdout)["stores"]
+            assert [one["store"] for one in found] == others
+            assert "left out: store atelier" in called.stderr
+        assert "atelier" in ask("archive", "replay", "--store", "atelier", code=1)
+    database.dispose()
 
 
 @pytest.mark.timeout(180)
