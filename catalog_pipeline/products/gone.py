@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, delete, func, select, update
 
 from catalog_pipeline.catalog.bulk import upsert
+from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.lease import StoreLease
 from catalog_pipeline.catalog.removal_approvals import (
     Approval,
@@ -107,6 +108,7 @@ def decide_on_gone(
     *,
     max_share: float,
     precedent: bool | None = None,
+    made: Database | None = None,
 ) -> Removals:
     """Remove the products that a complete walk did not find, or let all of them wait.
 
@@ -121,17 +123,24 @@ def decide_on_gone(
         trashed: those that it saw in the store's trash.
         max_share: share of the store's live products that may go unasked.
         precedent: whether this walk's removals went when it was processed before.
+        made: holds the rows that came of it then, which know it of each product: rules may have
+            changed since, and one that waited may have been seen again before a person approved
+            the others.
     """
     of_store = products.c.store_id == store_id
     live = connection.scalar(select(func.count()).where(of_store, is_live())) or 0
     gone = list(_find_gone(connection, store_id, seen, trashed))
     counted = Counter(one.reason for one in gone if one.is_live)
     decision = decide(counted.total(), live, max_share=max_share)
+    all_go = decision.allowed if precedent is None else precedent
+    then = {} if made is None else _removed_then(made, walk_id, gone)
+    going: list[_Gone] = []
+    waiting: list[_Gone] = []
+    for one in gone:
+        goes = then.get(one.product_id, all_go or not one.is_live)
+        (going if goes else waiting).append(one)
+    _remove(connection, going, walk_id)
     connection.execute(delete(removal_waits).where(removal_waits.c.store_id == store_id))
-    if decision.allowed if precedent is None else precedent:
-        _remove(connection, gone, walk_id)
-        return Removals(removed=counted, limit=decision.limit)
-    _remove(connection, (one for one in gone if not one.is_live), walk_id)
     upsert(
         connection,
         removal_waits,
@@ -142,11 +151,14 @@ def decide_on_gone(
                 "reason": one.reason,
                 "walk_id": walk_id,
             }
-            for one in gone
-            if one.is_live
+            for one in waiting
         ],
     )
-    return Removals(waiting=counted, limit=decision.limit)
+    return Removals(
+        removed=Counter(one.reason for one in going if one.is_live),
+        waiting=Counter(one.reason for one in waiting),
+        limit=decision.limit,
+    )
 
 
 def forget_waits(connection: Connection, store_id: str, seen: SeenIds) -> None:
@@ -185,6 +197,28 @@ def _find_gone(
         if in_trash or row.external_id not in seen:
             reason = TRASH if in_trash else ABSENT
             yield _Gone(row.product_id, is_live=row.left_out_by is None, reason=reason)
+
+
+def _removed_then(made: Database, walk_id: str, gone: Sequence[_Gone]) -> dict[UUID, bool]:
+    """Whether a walk removed each of these products, as far as the rows that came of it can tell.
+
+    One that was brought back later has a row of a later walk; with such a row either answer comes
+    to the same.
+    """
+    then: dict[UUID, bool] = {}
+    for ids in _chunks([one.product_id for one in gone]):
+        with made.read() as connection:
+            rows = connection.execute(
+                select(products.c.product_id, products.c.removed_in, products.c.walk_id).where(
+                    products.c.product_id.in_(ids)
+                )
+            ).all()
+        for row in rows:
+            if row.removed_in == walk_id:
+                then[row.product_id] = True
+            elif row.walk_id <= walk_id:
+                then[row.product_id] = False
+    return then
 
 
 def _remove(connection: Connection, gone: Iterable[_Gone], walk_id: str) -> None:

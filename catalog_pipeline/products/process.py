@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select
 
 from catalog_pipeline.catalog.bulk import upsert
+from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.lease import StoreLease
 from catalog_pipeline.catalog.schema import quarantine, store_states, walks
 from catalog_pipeline.products.archive import ArchivedWalk, ArchiveError, page_kind
@@ -72,19 +73,20 @@ class WalkProcess:
                 else:
                     self._take_note(record, in_trash=kind == TRASH_PAGE)
                 records += 1
-            if len(batch) >= _BATCH:
-                self._write(batch)
-                yield records
-                batch, records = Batch(), 0
+                if len(batch) >= _BATCH:
+                    self._write(batch)
+                    yield records
+                    batch, records = Batch(), 0
         self._write(batch)
         self._variations.flush()
         yield records
 
-    def conclude(self, precedent: bool | None = None) -> Removals:
+    def conclude(self, precedent: bool | None = None, made: Database | None = None) -> Removals:
         """The last transaction: what only a walk that has ended may say.
 
         Args:
             precedent: whether its removals went when it was processed before.
+            made: holds the rows that came of it then.
         """
         begin, store_id = self._walk.begin, self._origin.store_id
         proves_all = self._walk.complete and begin.kind in PROVING_KINDS
@@ -103,6 +105,7 @@ class WalkProcess:
                     self._trashed,
                     max_share=self._max_removal_share,
                     precedent=precedent,
+                    made=made,
                 )
             else:
                 forget_waits(connection, store_id, self.seen)

@@ -89,7 +89,7 @@ def replay_store(
     """
     with lease.database.read() as connection:
         processed = _processed(connection, store.id)
-    history, whole = _history(archive, store.id, processed, since)
+    history, whole = _history(archive, lease, processed, since)
     if not history.walks:
         return ReplayReport(0, None, whole, 0, 0, 0, 0)
     first = history.walks[0].walk_id
@@ -130,11 +130,12 @@ def _processed(connection: Connection, store_id: str) -> dict[str, Any]:
 
 def _history(
     archive: Archive,
-    store_id: str,
+    lease: StoreLease,
     processed: Mapping[str, Any],
     since: datetime | None,
 ) -> tuple[History, bool]:
     """The walks to replay, and whether they are all that there ever were."""
+    store_id = lease.store_id
     # Where the database was lost, all walks that are owed to an empty one are replayed.
     kept = ended_walks(archive, store_id, archive.walk_ids(store_id))
     if processed:
@@ -149,7 +150,7 @@ def _history(
     decisions = {
         walk_id: not row.waiting for walk_id, row in processed.items() if row.removed is not None
     }
-    return History(kept[start:], decisions), is_unpruned and start == 0
+    return History(kept[start:], decisions, lease.database), is_unpruned and start == 0
 
 
 def _was_made_of(walk: ArchivedWalk, processed: Mapping[str, Any]) -> bool:

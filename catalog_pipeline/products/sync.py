@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.lease import StoreLease
 from catalog_pipeline.catalog.removal_approvals import Approval
 from catalog_pipeline.products.archive import Archive, ArchivedWalk, ArchiveError
@@ -35,11 +36,13 @@ _PARSERS: dict[str, Callable[[StoreConfig], RecordParser]] = {
 class History:
     """Walks that were processed before, oldest first, to be processed again alike.
 
-    `decisions` says of those that could prove products gone whether these were removed then.
+    `decisions` says of those that could prove products gone whether these were removed then; `made`
+    holds the rows that came of them.
     """
 
     walks: list[ArchivedWalk]
     decisions: Mapping[str, bool]
+    made: Database | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,10 @@ def sync_products(
             done += records
             if progress is not None:
                 progress(done, max(done, total))
-        removals = process.conclude(history.decisions.get(walk.walk_id) if history else None)
+        if history:
+            removals = process.conclude(history.decisions.get(walk.walk_id), history.made)
+        else:
+            removals = process.conclude()
         removed += removals.removed
         limit = removals.limit if removals.limit is not None else limit
         seen += len(process.seen)

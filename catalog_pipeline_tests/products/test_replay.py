@@ -16,7 +16,7 @@ from sqlalchemy import delete, update
 
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.lease import hold_store
-from catalog_pipeline.catalog.removal_approvals import approve_products
+from catalog_pipeline.catalog.removal_approvals import approve_products, count_waiting
 from catalog_pipeline.catalog.schema import (
     metadata,
     product_images,
@@ -28,15 +28,21 @@ from catalog_pipeline.files import DataFolder
 from catalog_pipeline.products.archive import Archive, ArchiveError
 from catalog_pipeline.products.prune import PruneReport, prune_archive
 from catalog_pipeline.products.replay import ReplayReport, replay_store
+from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline_tests.products.walks import archived, everything, rows, some, sync
 from catalog_pipeline_tests.products.wordpress import product, store
 
 BEGINNING = datetime(2026, 1, 1, 2, tzinfo=UTC)
 
 
-def replay(database: Database, archive: Archive, since: datetime | None = None) -> ReplayReport:
+def replay(
+    database: Database,
+    archive: Archive,
+    since: datetime | None = None,
+    config: StoreConfig | None = None,
+) -> ReplayReport:
     with hold_store(database, "atelier", "replay") as lease:
-        return replay_store(lease, archive, store(), since=since)
+        return replay_store(lease, archive, config or store(), since=since)
 
 
 def prune(database: Database, archive: Archive, days: int, now: datetime) -> PruneReport:
@@ -298,6 +304,84 @@ def test_approved_and_waiting_removals_come_out_as_they_were(
     before = everything(database)
     assert replay(database, archive).written == 0
     assert everything(database) == before
+
+
+def test_one_that_was_seen_again_before_the_others_were_approved_stays_as_it_was(
+    database: Database, archive: Archive
+) -> None:
+    archived(archive, some(30))
+    archived(archive, [], kind="sweep", swept=some(15))
+    sync(database, archive)
+    archived(archive, [product(16)], kind="incremental")
+    assert sync(database, archive).waiting == {"absent": 14}
+    approve_products(database, "atelier", 14, who="kim", reason="sale is over")
+    assert sync(database, archive).removed == {"absent": 14}
+    before = everything(database)
+    assert replay(database, archive).written == 0
+    assert everything(database) == before
+
+
+def test_what_waits_goes_on_waiting_under_rules_that_leave_it_out(
+    database: Database, archive: Archive
+) -> None:
+    archived(archive, some(30))
+    archived(archive, [], kind="sweep", swept=some(15))
+    sync(database, archive)
+    drafts = store(statuses=["draft"])
+    assert sync(database, archive, drafts).waiting == {"absent": 15}
+    before = everything(database)
+    assert replay(database, archive, config=drafts).written == 0
+    assert everything(database) == before
+
+
+_STEP = st.one_of(
+    st.tuples(
+        st.sampled_from(["full", "sweep", "incremental"]),
+        st.integers(1, 20),
+        st.integers(14, 31),
+        st.sampled_from(["1.00", "2.00", "?"]),
+    ),
+    st.just(("approve",)),
+    st.tuples(st.just("rules"), st.sampled_from(["publish", "draft"])),
+)
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(steps=st.lists(_STEP, min_size=2, max_size=8))
+def test_whatever_stores_people_and_rules_decided_is_decided_alike(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[Any, ...]]
+) -> None:
+    folder = tmp_path_factory.mktemp("steps")
+    database = Database(f"sqlite:///{folder / 'catalog.sqlite'}")
+    database.migrate()
+    archive = Archive(DataFolder(str(folder / "data")))
+    config = store()
+    # Whatever comes then, some products wait.
+    archived(archive, some(30))
+    for name, *rest in [("sweep", 1, 16, "1.00"), *steps]:
+        if name == "approve":
+            with database.read() as connection:
+                waiting = count_waiting(connection, "atelier")
+            if waiting:
+                approve_products(database, "atelier", waiting, who="kim", reason="sale is over")
+        elif name == "rules":
+            config = store(statuses=rest)
+        else:
+            first, end, price = rest
+            shown = [product(number, price=price) for number in range(first, end)]
+            if name == "sweep":
+                archived(archive, shown[:3], kind="sweep", swept=shown)
+            else:
+                archived(archive, shown, kind=name)
+        sync(database, archive, config)
+    before = everything(database)
+    assert replay(database, archive, config=config).written == 0
+    assert everything(database) == before
+    database.dispose()
 
 
 @settings(
