@@ -87,7 +87,7 @@ def prune_data_folder() -> None:
     drop_unreferenced_files()
 
 
-def _weekly(name: str, job: Job, cron: str, description: str) -> dg.ScheduleDefinition:
+def _regular(name: str, job: Job, cron: str, description: str) -> dg.ScheduleDefinition:
     """A schedule that asks for one run of a job, unless that could only fail."""
 
     @dg.schedule(
@@ -121,19 +121,20 @@ def _each_store(database: Database, run_id: str, busy: list[str]) -> Iterator[St
 
 MAINTENANCE_JOBS: list[Job] = [prune_archives, prune_data_folder, reconcile_stores]
 MAINTENANCE_SCHEDULES = [
-    _weekly(
+    _regular(
         "weekly_archive_pruning",
         prune_archives,
         "0 12 * * sun",
         "Every Sunday at noon, UTC, when the full walks of the week are done.",
     ),
-    _weekly(
-        "weekly_file_pruning",
+    _regular(
+        "daily_file_pruning",
         prune_data_folder,
-        "30 12 * * sun",
-        "Every Sunday at 12:30, UTC.",
+        # What a week must have passed over is seen on the day after; a weekly look needs two weeks.
+        "30 12 * * *",
+        "Every day at 12:30, UTC.",
     ),
-    _weekly(
+    _regular(
         "weekly_reconciliation",
         reconcile_stores,
         "0 14 * * sun",

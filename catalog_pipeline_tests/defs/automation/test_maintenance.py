@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 import time_machine
+from dagster._utils.schedules import get_next_cron_tick
 
 from catalog_pipeline.catalog.lease import hold_store
 from catalog_pipeline.definitions import build_defs
@@ -14,6 +15,7 @@ from catalog_pipeline.defs.maintenance import MAINTENANCE_SCHEDULES
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.images.blobs import blob_name
 from catalog_pipeline.products.archive import Archive
+from catalog_pipeline.prune import prune_files
 from catalog_pipeline.settings import load_settings
 from catalog_pipeline_tests.defs.automation.shops import Shops
 
@@ -59,6 +61,23 @@ def test_files_that_nothing_refers_to_are_noted_first(shops: Shops) -> None:
     ]
     assert output.metadata["waiting"] == dg.MetadataValue.int(1)
     assert output.metadata["removed_blobs"] == dg.MetadataValue.int(0)
+
+
+def test_what_nothing_refers_to_goes_on_the_day_after_its_week(shops: Shops) -> None:
+    (schedule,) = (one for one in MAINTENANCE_SCHEDULES if one.job_name == "prune_files")
+    files = DataFolder(load_settings().data_dir)
+    name = blob_name("a" * 64)
+    files.write(name, b"nobody's")
+    moment = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    there = []
+    with shops.database() as database:
+        for number in range(9):
+            tick = get_next_cron_tick(str(schedule.cron_schedule), moment, "UTC")
+            # A run begins some moments after its tick, sooner on one day than on another.
+            moment = tick + timedelta(seconds=30 - number)
+            prune_files(database, files, now=moment)
+            there.append(files.exists(name))
+    assert there == [True] * 8 + [False]
 
 
 @pytest.mark.parametrize("schedule", MAINTENANCE_SCHEDULES, ids=lambda schedule: schedule.name)
