@@ -6,9 +6,9 @@ one merge, more than three times as fast as `executemany`. Both run in the calle
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import JSON, Boolean, Connection, Dialect, Table
 from sqlalchemy.types import TypeEngine
@@ -17,6 +17,15 @@ from catalog_pipeline.catalog.identity import digest
 from catalog_pipeline.catalog.types import UtcDateTime, json_text, utc_text
 
 Row = Mapping[str, Any]
+_T = TypeVar("_T")
+# SQLite takes 32,766 parameters in one statement, PostgreSQL 65,535.
+_MOST_VALUES = 1_000
+
+
+def portions(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Values in portions that one `IN` can take, whoever decides how many there are."""
+    for start in range(0, len(values), _MOST_VALUES):
+        yield values[start : start + _MOST_VALUES]
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:

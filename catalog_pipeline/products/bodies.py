@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -29,24 +30,44 @@ _MOST_EFFORT = 32 * 1024 * 1024
 _DEEPEST = 200
 
 
+# What each value but one brings with it; some values bring two.
+_STRUCTURE = (b"{", b"[", b",")
+_TO_NEXT_OUTSIDE_TEXTS = r'(?:[^"{\[,]++|"(?:[^"\\]++|\\.)*+"?)*+[{\[,]'
+
+
 class TooDeepError(ValueError):
     """JSON that is nested more deeply than any product."""
 
 
-def parse_json(body: bytes) -> Any:
+class TooManyValuesError(ValueError):
+    """JSON of so many values that reading it would take many times its length of memory."""
+
+
+def parse_json(body: bytes, *, most_values: int | None = None) -> Any:
     """The JSON value of a body, behind a byte order mark or PHP notices if need be.
 
     Nothing but white space may follow the value. Lone surrogates are kept; a body that is not
     Unicode is read as Windows-1252, as browsers do.
 
+    Args:
+        body: as it came.
+        most_values: as many may be in it, roughly; what stands in texts is not counted, unless
+            something stands before the JSON.
+
     Raises:
         TooDeepError: it is nested too deeply.
+        TooManyValuesError: there are more values in it.
         ValueError: there is no JSON in it.
     """
+    is_crowded = most_values is not None and sum(map(body.count, _STRUCTURE)) > most_values
+    if most_values is not None and is_crowded and _more_than(most_values).match(body):
+        raise TooManyValuesError("not read: too many values")
     try:
         return pydantic_core.from_json(body)
     except ValueError:
-        pass
+        if is_crowded:
+            # Where the JSON begins, and so what is text in it, is not known yet.
+            raise TooManyValuesError("not read: too many values") from None
     text = _decode(body).lstrip("\ufeff")
     starts = min(_MOST_STARTS, 1 + _MOST_EFFORT // (len(text) + 1))
     for start in islice(_START.finditer(text, 0, _PREFIX_CHARS), starts):
@@ -61,6 +82,13 @@ def parse_json(body: bytes) -> Any:
                 raise TooDeepError("not read: nested too deeply")
             return value
     raise ValueError("not JSON")
+
+
+@cache
+def _more_than(number: int) -> re.Pattern[bytes]:
+    # Possessive throughout: it goes over a body once, and keeps nothing of it.
+    pattern = f"(?:{_TO_NEXT_OUTSIDE_TEXTS}){{{number + 1}}}+"
+    return re.compile(pattern.encode(), re.DOTALL)
 
 
 def _is_too_deep(value: Any) -> bool:

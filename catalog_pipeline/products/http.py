@@ -33,7 +33,11 @@ from catalog_pipeline.products.answers import (
     Trouble,
     examine,
 )
-from catalog_pipeline.products.bodies import TooDeepError, parse_json
+from catalog_pipeline.products.bodies import (
+    TooDeepError,
+    TooManyValuesError,
+    parse_json,
+)
 from catalog_pipeline.products.network import diagnose, store_transport
 from catalog_pipeline.products.pace import Pace
 from catalog_pipeline.products.redaction import Redactor
@@ -43,6 +47,9 @@ logger = logging.getLogger(__name__)
 
 RETRY_WAITS = (1.0, 2.0, 4.0, 8.0)
 MAX_BODY_BYTES = 64 * 1024 * 1024
+# A page of 100 full products has some ten thousand. In memory a value takes up to 100 bytes however
+# few it has in JSON, and several pages are read side by side.
+MAX_VALUES = 1_000_000
 # A page of 100 full products took 0.5 s on a fast server; shared hosts take tens of seconds.
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
@@ -75,6 +82,7 @@ class StoreClient:
         transport: httpx.BaseTransport | None = None,
         retry_waits: tuple[float, ...] = RETRY_WAITS,
         patience: float | None = None,
+        max_bytes: int | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -86,12 +94,14 @@ class StoreClient:
             retry_waits: seconds before each further attempt at a request.
             patience: seconds that one attempt may take; by default what a slow shared host needs
                 for a full page.
+            max_bytes: as long may an answer be once unpacked; by default more than any page is.
             sleep: waits; replaced in tests.
             clock: a monotonic clock that `sleep` moves on.
         """
         self._store = store
         self._waits = retry_waits
         self._total_seconds = _TOTAL_SECONDS if patience is None else patience
+        self._max_bytes = MAX_BODY_BYTES if max_bytes is None else max_bytes
         self._sleep = sleep
         self._clock = clock
         self._pace = Pace(store.requests_per_second, sleep=sleep, clock=clock)
@@ -139,7 +149,7 @@ class StoreClient:
 
         Args:
             path: begins with a slash.
-            params: the query; never holds a key.
+            params: the query; never holds a key. A list of more than its `per_page` is refused.
             expect: `list` or `dict`, whichever the document is.
             given_up: once it is set, nobody waits for the answer any more; see `cut`.
 
@@ -190,18 +200,19 @@ class StoreClient:
                 # It may have failed because it was cut, which is no reason to try again.
                 check(given_up)
                 raise
-        data, too_deep = _read(body)
+        data, too_deep = self._read(path, response.status_code, body)
         if response.status_code == 200 and isinstance(data, expect):
+            self._check_number(path, data, params)
             usable = self._redactor.data(body)
             if usable is body:
                 return Answer(response.headers, body, data)
-            data, too_deep = _read(usable)
+            data, too_deep = self._read(path, response.status_code, usable)
             if isinstance(data, expect):
                 return Answer(response.headers, usable, data)
         # Before the facts are cut to length, and after their markup is gone.
         redacted = self._redactor.raw(body)
         if redacted != body:
-            data, too_deep = _read(redacted)
+            data, too_deep = self._read(path, response.status_code, redacted)
         # As bytes: a stranger's header need not be ASCII, and httpx takes no other as text.
         headers = httpx.Headers(
             [(name, self._redactor.raw(value)) for name, value in response.headers.raw]
@@ -232,8 +243,9 @@ class StoreClient:
             try:
                 for chunk in response.iter_bytes():
                     size += len(chunk)
-                    if size > MAX_BODY_BYTES:
-                        raise self._too_large(path, response.status_code)
+                    if size > self._max_bytes:
+                        limit = f"{self._max_bytes // 2**20} MiB"
+                        raise self._too_large(path, response.status_code, limit)
                     if self._clock() > deadline:
                         raise httpx.ReadTimeout(f"not all there after {self._total_seconds:.0f} s")
                     chunks.append(chunk)
@@ -310,9 +322,33 @@ class StoreClient:
         wait = state.next_action.sleep if state.next_action else 0.0
         logger.debug("tried again in %.1f s: %s", wait, state.outcome and state.outcome.exception())
 
-    def _too_large(self, path: str, status: int) -> StoreRefusedError:
+    def _read(self, path: str, status: int, body: bytes) -> tuple[Any, bool]:
+        """The JSON in a body or None, and whether there is some that is nested too deeply."""
+        try:
+            return parse_json(body, most_values=MAX_VALUES), False
+        except TooDeepError:
+            return None, True
+        except TooManyValuesError:
+            if status == 200:
+                raise self._too_large(path, status, f"{MAX_VALUES} values") from None
+        except ValueError:
+            pass
+        return None, False
+
+    def _check_number(self, path: str, data: Any, params: Mapping[str, str | int]) -> None:
+        asked = params.get("per_page")
+        if isinstance(data, list) and asked is not None and len(data) > int(asked):
+            raise StoreRefusedError(
+                f"{self._where(path)} sent {len(data)} records where {asked} were asked for: "
+                "something in front of the store caches answers and ignores the query; exclude "
+                "/wp-json/ from that cache",
+                Trouble.TOO_LARGE,
+                Facts(status=200),
+            )
+
+    def _too_large(self, path: str, status: int, limit: str) -> StoreRefusedError:
         return StoreRefusedError(
-            f"{self._where(path)} sent more than {MAX_BODY_BYTES // 2**20} MiB in one answer",
+            f"{self._where(path)} sent more than {limit} in one answer",
             Trouble.TOO_LARGE,
             Facts(status=status),
         )
@@ -382,13 +418,3 @@ class StoreClient:
             follow_redirects=False,
             trust_env=False,
         )
-
-
-def _read(body: bytes) -> tuple[Any, bool]:
-    """The JSON in a body or None, and whether there is some that is nested too deeply."""
-    try:
-        return parse_json(body), False
-    except TooDeepError:
-        return None, True
-    except ValueError:
-        return None, False

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 
 from sqlalchemy import select
 
+from catalog_pipeline.catalog.bulk import portions
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.schema import products, quarantine
 from catalog_pipeline.products.source import Sighting
@@ -26,12 +28,11 @@ class StoredProducts:
 
         A record in quarantine is newer than the row that stays beside it, so it counts.
         """
-        wanted = list(ids)
         found: dict[str, Sighting] = {}
         with self._database.read() as connection:
-            for table in (products, quarantine):
+            for table, some in product((products, quarantine), portions(ids)):
                 statement = select(table.c.external_id, table.c.status, table.c.updated_at).where(
-                    table.c.store_id == self._store_id, table.c.external_id.in_(wanted)
+                    table.c.store_id == self._store_id, table.c.external_id.in_(some)
                 )
                 if table is products:
                     statement = statement.where(products.c.removed_by.is_(None))

@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import httpx
-from sqlalchemy import Connection, func, select, union
+from sqlalchemy import Connection, Table, func, select, union
 
+from catalog_pipeline.catalog.bulk import portions
 from catalog_pipeline.catalog.schema import products, quarantine
 from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.products.answers import StoreRefusedError, StoreUnavailableError
@@ -33,6 +34,9 @@ from catalog_pipeline.stores import StoreConfig
 
 PATIENCE_SECONDS = 10.0
 WORKERS = 32
+# An answer is read in the process that serves all stores. The fields of 100 products take 6 kB; a
+# store that sends whole ones all the same takes some 300 kB.
+MAX_BYTES = 1024 * 1024
 
 
 def probe_store(
@@ -52,7 +56,11 @@ def probe_store(
     }
     try:
         with StoreClient(
-            store, transport=transport, retry_waits=(), patience=PATIENCE_SECONDS
+            store,
+            transport=transport,
+            retry_waits=(),
+            patience=PATIENCE_SECONDS,
+            max_bytes=MAX_BYTES,
         ) as client:
             found = client.get(PRODUCTS, query, expect=list)
     except (StoreRefusedError, StoreUnavailableError) as error:
@@ -117,15 +125,10 @@ def known_products(connection: Connection, answers: Sequence[Answer]) -> Mapping
 
 
 def _known(connection: Connection, answer: Answer) -> Known:
-    ids = [pair[0] for pair in answer.pairs]
-    rows = connection.execute(
-        select(products.c.external_id, products.c.updated_at).where(
-            products.c.store_id == answer.store_id, products.c.external_id.in_(ids)
-        )
-    )
-    stored: set[Pair] = {(row.external_id, row.updated_at) for row in rows}
+    stored = _versions(connection, products, answer)
     if any(pair not in stored for pair in answer.pairs):
-        stored |= _quarantined(connection, answer.store_id, ids)
+        # Versions that were refused: reading them again would bring the same refusal.
+        stored |= _versions(connection, quarantine, answer)
     newer = 0
     if answer.announced is not None and answer.announced > len(answer.pairs):
         newer = _count_newer(connection, answer)
@@ -147,14 +150,17 @@ def _count_newer(connection: Connection, answer: Answer) -> int:
     return connection.scalar(select(func.count()).select_from(newer)) or 0
 
 
-def _quarantined(connection: Connection, store_id: str, ids: list[str]) -> set[Pair]:
-    """Versions that were refused: reading them again would bring the same refusal."""
-    rows = connection.execute(
-        select(quarantine.c.external_id, quarantine.c.updated_at).where(
-            quarantine.c.store_id == store_id, quarantine.c.external_id.in_(ids)
+def _versions(connection: Connection, table: Table, answer: Answer) -> set[Pair]:
+    """The versions in a table of the products that an answer names."""
+    found: set[Pair] = set()
+    for ids in portions([pair[0] for pair in answer.pairs]):
+        rows = connection.execute(
+            select(table.c.external_id, table.c.updated_at).where(
+                table.c.store_id == answer.store_id, table.c.external_id.in_(ids)
+            )
         )
-    )
-    return {(row.external_id, row.updated_at) for row in rows}
+        found.update((row.external_id, row.updated_at) for row in rows)
+    return found
 
 
 def _pair(record: object) -> Pair | None:

@@ -17,7 +17,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Connection, delete, select
 
-from catalog_pipeline.catalog.bulk import upsert
+from catalog_pipeline.catalog.bulk import portions, upsert
 from catalog_pipeline.catalog.identity import product_id
 from catalog_pipeline.catalog.schema import product_images, products, quarantine
 from catalog_pipeline.products.rules import WantedRules
@@ -160,13 +160,13 @@ class RowWriter:
     def end_quarantine(self, connection: Connection, store_id: str, ids: Set[str]) -> None:
         """Let those of the ids that are in quarantine out of it."""
         ended = self._quarantined & ids
-        if ended:
+        for some in portions(sorted(ended)):
             connection.execute(
                 delete(quarantine).where(
-                    quarantine.c.store_id == store_id, quarantine.c.external_id.in_(sorted(ended))
+                    quarantine.c.store_id == store_id, quarantine.c.external_id.in_(some)
                 )
             )
-            self._quarantined -= ended
+        self._quarantined -= ended
 
 
 def content_hash(record: ProductRecord, currency: str | None) -> str:

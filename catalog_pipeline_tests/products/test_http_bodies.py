@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import json
+import tracemalloc
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from catalog_pipeline.products import http
 from catalog_pipeline.products.answers import (
@@ -15,6 +20,7 @@ from catalog_pipeline.products.answers import (
     StoreUnavailableError,
     Trouble,
 )
+from catalog_pipeline.products.bodies import TooManyValuesError, parse_json
 from catalog_pipeline.products.http import StoreClient
 from catalog_pipeline_tests.products.wordpress import (
     HTML,
@@ -53,6 +59,89 @@ def test_a_body_of_the_largest_size_is_read(monkeypatch: pytest.MonkeyPatch) -> 
     pieces = httpx.Response(200, content=iter([body[:1], body[1:999], body[999:]]))
     with client_of(scripted(pieces)) as client:
         assert client.get("/x", expect=list).body == body
+
+
+@pytest.mark.parametrize("number", [100, 101, 70_000])
+def test_more_records_than_were_asked_for_are_refused(number: int) -> None:
+    with client_of(scripted(reply([{"id": one} for one in range(number)]))) as client:
+        if number == 100:
+            assert len(client.get("/x", {"per_page": 100}, expect=list).data) == 100
+            return
+        with pytest.raises(StoreRefusedError, match=f"sent {number} records where 100") as found:
+            client.get("/x", {"per_page": 100}, expect=list)
+    assert (found.value.trouble, found.value.facts.status) == (Trouble.TOO_LARGE, 200)
+    assert client.counters()["retries"] == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"{}," * 600_000 + b"{}]",
+        b"[" + b"[]," * 600_000 + b"[]]",
+        b'{"a": [' + b'"",' * 1_100_000 + b"0]}",
+        # What is text in it depends on where the JSON begins.
+        b'Notice: "<br>' + b"[" + b"1," * 1_100_000 + b"1]",
+        b'[" [' + b"1," * 1_100_000 + b"1]",
+    ],
+    ids=["objects", "lists", "texts", "behind a notice", "behind what begins a text"],
+)
+def test_json_that_would_fill_the_memory_is_not_read(body: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with (
+            client_of(scripted(httpx.Response(200, content=body))) as client,
+            pytest.raises(StoreRefusedError, match="sent more than 1000000 values in") as found,
+        ):
+            client.get("/x", expect=list)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(body)
+    finally:
+        tracemalloc.stop()
+    assert (found.value.trouble, found.value.facts.status) == (Trouble.TOO_LARGE, 200)
+
+
+def test_an_error_page_full_of_values_is_an_error_like_any_other() -> None:
+    body = b"[" + b"{}," * 600_000 + b"{}]"
+    with (
+        client_of(scripted(httpx.Response(503, content=body))) as client,
+        pytest.raises(StoreUnavailableError, match="answered 503") as found,
+    ):
+        client.get("/x", expect=list)
+    assert found.value.trouble is Trouble.SERVER_ERROR
+
+
+def test_what_stands_in_texts_does_not_make_a_page_too_large() -> None:
+    """Page builders keep a JSON of their own in a product's text."""
+    record = {"id": 7, "meta_data": [{"key": "_built", "value": '{"a": ["\\\\", {}], ' * 400_000}]}
+    with client_of(scripted(reply([record]))) as client:
+        assert client.get("/x", {"per_page": 1}, expect=list).data == [record]
+
+
+_JSON = st.recursive(
+    st.none() | st.integers() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=30,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(value=_JSON, ascii_only=st.booleans())
+def test_a_bound_on_values_refuses_only_what_has_more_and_changes_nothing_else(
+    value: Any, ascii_only: bool
+) -> None:
+    body = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    structure = _structure(value)
+    assert parse_json(body, most_values=structure) == parse_json(body)
+    if structure:
+        with pytest.raises(TooManyValuesError):
+            parse_json(body, most_values=structure - 1)
+
+
+def _structure(value: Any) -> int:
+    """Opening brackets and commas, those in texts left out."""
+    if not isinstance(value, (dict, list)):
+        return 0
+    inner = list(value.values()) if isinstance(value, dict) else value
+    return 1 + max(len(inner) - 1, 0) + sum(map(_structure, inner))
 
 
 def test_a_dripping_body_ends() -> None:

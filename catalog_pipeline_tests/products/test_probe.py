@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 
 from catalog_pipeline.catalog.bulk import upsert
@@ -16,13 +17,16 @@ from catalog_pipeline.catalog.schema import quarantine
 from catalog_pipeline.demo.samples import SampleStores
 from catalog_pipeline.products.archive import Archive
 from catalog_pipeline.products.http import StoreClient
+from catalog_pipeline.products.known import StoredProducts
 from catalog_pipeline.products.polling import Answer, Known, is_news
 from catalog_pipeline.products.probe import known_products, probe_all, probe_store
 from catalog_pipeline.products.sync import sync_products
 from catalog_pipeline.products.walk import walk_store
 from catalog_pipeline.products.woocommerce import WooCommerceSource
 from catalog_pipeline.stores import StoreConfig
-from catalog_pipeline_tests.products.wordpress import store
+from catalog_pipeline_tests.products.wordpress import reply, scripted, store
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -147,6 +151,39 @@ def test_a_store_that_cannot_be_asked_answers_with_the_reason(
 
     monkeypatch.delenv("CANARY_KEY")
     assert "CANARY_KEY is not set" in str(probe_store(config, datetime.now(UTC)).problem)
+
+
+def probed(*answers: httpx.Response) -> Answer:
+    """What a probe makes of an answer."""
+    return probe_store(store(), NOW, transport=httpx.MockTransport(scripted(*answers)))
+
+
+def test_an_answer_that_holds_too_much_is_the_failure_of_that_store_alone() -> None:
+    whole = reply([{"id": 7, "name": "x" * 900_000, "date_modified_gmt": "2026-03-01T00:00:00"}])
+    assert probed(whole).pairs == (("7", NOW),)
+
+    for too_much, says in (
+        (reply([{"id": number} for number in range(1, 102)]), "sent 101 records where 100"),
+        (reply([{"id": 7, "name": "x" * 2**20}]), "sent more than 1 MiB"),
+        (httpx.Response(200, content=b"[" + b"{}," * 300_000 + b"{}]"), "sent 300001 records"),
+    ):
+        answer = probed(too_much)
+        assert says in (answer.problem or "")
+        assert answer.store_failed
+        assert answer.pairs == ()
+
+
+def test_any_number_of_products_can_be_looked_up(any_database: Database) -> None:
+    """More than either database takes in one statement."""
+    many = 70_000
+    with any_database.write() as connection:
+        upsert(connection, quarantine, [refused("atelier", str(many), NOW)])
+    names = [str(number) for number in range(1, many + 1)]
+
+    with any_database.read() as connection:
+        answer = Answer("atelier", NOW, tuple((name, NOW) for name in names), many)
+        assert known_products(connection, [answer])["atelier"].pairs == {(str(many), NOW)}
+    assert set(StoredProducts(any_database, "atelier").sightings(names)) == {str(many)}
 
 
 def test_probes_run_at_once_in_order_and_end_by_the_deadline() -> None:

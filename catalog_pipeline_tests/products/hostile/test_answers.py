@@ -161,6 +161,9 @@ CASES = [
     Case("nested 1,000 deep", body(JSON_PAGE[:-2] + b',"meta_data":' + b"[" * 1000 + b"]" * 1000 + b"}]"), "failed", "answered 200 with JSON that is nested too deeply to be read instead of data", MANY),
     Case("nested 100,000 deep", body(b"[" * 100_000 + b"]" * 100_000), "failed", "nested too deeply to be read", MANY),
     Case("an integer of 100,000 digits", body(JSON_PAGE[:-2] + b',"total_sales":' + b"9" * 100_000 + b"}]"), "read"),
+    Case("101 products of 100", body(json.dumps(some(101)).encode()), "failed", "sent 101 records where 100 were asked for: something in front of the store caches", MANY, kind=PermanentError),
+    Case("70,000 products of 100", body(json.dumps([{"id": n} for n in range(1, 70_001)]).encode()), "failed", "sent 70000 records where 100 were asked for", MANY, kind=PermanentError),
+    Case("a million objects", body(b"[" + b"{}," * 10**6 + b"{}]"), "failed", "sent more than 1000000 values in one answer", MANY, kind=PermanentError),
     Case("200 MB", two_hundred_megabytes, "failed", "sent more than 64 MiB in one answer", MANY, kind=PermanentError),
     Case("200 MB of gzip in 200 kB", gzip_bomb, "failed", "sent more than 64 MiB in one answer", MANY, kind=PermanentError),
     # --- transports that break ---
