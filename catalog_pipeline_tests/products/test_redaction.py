@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -65,6 +66,44 @@ def test_a_secret_goes_and_the_rest_stays(secret: str, spelling: object) -> None
 @given(st.binary(max_size=200))
 def test_what_holds_no_secret_is_left_as_it_came(body: bytes) -> None:
     assert Redactor(SECRETS).raw(body) is body
+
+
+# As many as no page of products has; the last ones are no escapes, or end in the middle of one.
+AMONG = {
+    "no others": b"",
+    "many in URLs": b"%41" * 10_001,
+    "many in JSON": b"\\u0041x" * 10_001,
+    "many, and what is none": b"%41%%4%=\r\n%" * 10_001 + b"%",
+}
+
+
+@pytest.mark.parametrize("among", AMONG.values(), ids=AMONG.keys())
+@settings(max_examples=60, deadline=None)
+@given(
+    secret=st.from_regex(r"c[ks]_[0-9a-zA-Z+/~?>]{9,40}", fullmatch=True),
+    spelled=st.lists(st.sampled_from(["{}", "\\u00{:02x}", "%{:02X}"]), min_size=43, max_size=43),
+)
+def test_a_secret_is_found_in_any_mixture_of_spellings(
+    secret: str, spelled: list[str], among: bytes
+) -> None:
+    written = "".join(
+        form.format(one if form == "{}" else ord(one))
+        for one, form in zip(secret, spelled, strict=False)
+    ).encode()
+    assert Redactor((secret,)).data(among + written + among) == among + b"[secret]" + among
+
+
+def test_a_page_full_of_escapes_costs_no_more_than_one_without() -> None:
+    redactor = Redactor(SECRETS)
+
+    def taken(body: bytes) -> float:
+        began = time.process_time()
+        assert redactor.data(body) is body
+        return time.process_time() - began
+
+    plain = taken(b"linen shirt " * 200_000)
+    for unit in (b"%41", b"%41x", b"\\u0041", b"%"):
+        assert taken(unit * (2_400_000 // len(unit))) < 20 * plain + 0.5
 
 
 def test_a_key_that_is_a_word_leaves_data_alone_and_is_not_said() -> None:
