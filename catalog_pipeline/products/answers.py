@@ -65,7 +65,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Answer:
-    """A usable answer: its body as it came, and the JSON in it."""
+    """A usable answer: its body as it came, but in UTF-8 and without keys, and the JSON in it."""
 
     headers: httpx.Headers = field(repr=False)
     body: bytes = field(repr=False)

@@ -84,6 +84,17 @@ def parse_json(body: bytes, *, most_values: int | None = None) -> Any:
     raise ValueError("not JSON")
 
 
+def in_utf8(body: bytes) -> bytes:
+    """A body in UTF-16 or UTF-32 as UTF-8, any other as it came.
+
+    Everything that looks for something in the bytes of a body relies on letters being themselves.
+    """
+    encoding = json.detect_encoding(body)
+    if not encoding.startswith(("utf-16", "utf-32")):
+        return body
+    return body.decode(encoding, "replace").encode()
+
+
 @cache
 def _more_than(number: int) -> re.Pattern[bytes]:
     # Possessive throughout: it goes over a body once, and keeps nothing of it.

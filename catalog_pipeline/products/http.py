@@ -36,6 +36,7 @@ from catalog_pipeline.products.answers import (
 from catalog_pipeline.products.bodies import (
     TooDeepError,
     TooManyValuesError,
+    in_utf8,
     parse_json,
 )
 from catalog_pipeline.products.network import diagnose, store_transport
@@ -200,6 +201,7 @@ class StoreClient:
                 # It may have failed because it was cut, which is no reason to try again.
                 check(given_up)
                 raise
+        body = in_utf8(body)
         data, too_deep = self._read(path, response.status_code, body)
         if response.status_code == 200 and isinstance(data, expect):
             self._check_number(path, data, params)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog_pipeline.products.answers import Facts
+from catalog_pipeline.products.answers import Facts, StoreUnavailableError
 from catalog_pipeline.products.firewall import Block
 from catalog_pipeline.products.http import StoreClient
 from catalog_pipeline.products.redaction import Redactor
@@ -152,6 +152,27 @@ def test_a_usable_answer_is_redacted_before_anybody_sees_it(
     assert answer.data[0]["sku"] == "[secret]"
     assert answer.data[0]["name"].startswith("Basic [secret]")
     assert json.loads(answer.body) == answer.data
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_in_an_encoding_of_wide_letters_is_redacted_too(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, status: int
+) -> None:
+    monkeypatch.setenv("CANARY_KEY", KEY)
+    monkeypatch.setenv("CANARY_SECRET", SECRET)
+    said = [{"id": 1, "name": f"Caf\u00e9 {KEY}"}] if status == 200 else {"code": f"x{KEY}"}
+    body = json.dumps(said, ensure_ascii=False).encode(encoding)
+    answering = httpx.MockTransport(lambda _request: httpx.Response(status, content=body))
+
+    with StoreClient(store(), transport=answering, retry_waits=()) as client:
+        if status == 500:
+            with pytest.raises(StoreUnavailableError, match=r"answered 500 x\[secret\]"):
+                client.get("/wp-json/wc/v3/products", expect=list)
+            return
+        answer = client.get("/wp-json/wc/v3/products", expect=list)
+    assert answer.data == [{"id": 1, "name": "Caf\u00e9 [secret]"}]
+    assert json.loads(answer.body.decode("utf-8")) == answer.data
 
 
 def test_facts_and_their_block_are_without_secrets_and_otherwise_the_same() -> None:
