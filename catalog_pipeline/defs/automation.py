@@ -3,6 +3,7 @@
 When something is asked for is in `sensors.py` and `schedules.py`.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import dagster as dg
@@ -17,6 +18,7 @@ from catalog_pipeline.defs.vectors import qdrant_points
 STAGES = [raw_products, products, product_images, image_embeddings, qdrant_points]
 
 Kind = Literal["incremental", "prices", "nightly", "full", "first", "backlog"]
+PRICES: Kind = "prices"
 
 _PRIORITY = "dagster/priority"
 # The run queue takes the highest first: a person waits, a first sync can.
@@ -60,7 +62,14 @@ sync_prices = dg.define_asset_job(
 )
 
 
-def sync_request(store_id: str, kind: Kind, moment: str) -> dg.RunRequest:
+def sync_request(
+    store_id: str,
+    kind: Kind,
+    moment: str,
+    *,
+    light: bool = False,
+    tags: Mapping[str, str] | None = None,
+) -> dg.RunRequest:
     """Ask for a run of `sync_store`, or of `sync_prices` where it is for those.
 
     Args:
@@ -68,11 +77,19 @@ def sync_request(store_id: str, kind: Kind, moment: str) -> dg.RunRequest:
         kind: what the run is for; decides its job, its walk and its place in the queue.
         moment: of the request. A key that came once never starts anything again, so it must tell
             this attempt from every other.
+        light: have the light job do it, with this kind's walk and place. The run's own kind is
+            `prices` then: whoever reads records of pictures passes it over.
+        tags: more of them.
     """
+    is_light = light or kind == PRICES
     return dg.RunRequest(
         run_key=f"{kind}/{store_id}/{moment}",
-        job_name=(sync_prices if kind == "prices" else sync_store).name,
+        job_name=(sync_prices if is_light else sync_store).name,
         partition_key=store_id,
         run_config={"ops": {"raw_products": {"config": {"walk": _WALKS[kind]}}}},
-        tags={KIND: kind, _PRIORITY: str(PRIORITIES[kind])},
+        tags={
+            KIND: PRICES if is_light else kind,
+            _PRIORITY: str(PRIORITIES[kind]),
+            **(tags or {}),
+        },
     )

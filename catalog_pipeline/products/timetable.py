@@ -2,7 +2,8 @@
 
 Starts are spread over a window, by a share that is each store's own. What is owed is derived from
 the walks on record, so a night that this machine slept through is made up for when it wakes. When
-a night begins is for whoever reads the cron expression.
+a night begins is for whoever reads the cron expression. A walk that failed is asked for again after
+pauses that grow, as long as the store answers at all, which is for its circuit to say.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, func, select
 
 from catalog_pipeline.catalog.schema import store_states, walks
-from catalog_pipeline.products.polling import MOST_REQUESTS, share
+from catalog_pipeline.products.polling import FIRST_WAIT, MOST_REQUESTS, back_off, share
 from catalog_pipeline.products.source import PROVING_KINDS
 
 
@@ -22,10 +23,20 @@ def start_of(store_id: str, begin: datetime, window: timedelta) -> datetime:
     return begin + window * share(store_id)
 
 
+def asked_again_at(ended_at: datetime, attempts: int) -> datetime:
+    """When a walk that failed may be requested once more.
+
+    Args:
+        ended_at: when the last attempt ended.
+        attempts: how many were made since the window began.
+    """
+    return ended_at + back_off(FIRST_WAIT, attempts)
+
+
 def owed_walks(
     store_ids: Iterable[str],
     walked: Mapping[str, datetime],
-    asked: Collection[str],
+    asked: Mapping[str, datetime | None],
     unfinished: Collection[str],
     *,
     begin: datetime,
@@ -37,7 +48,8 @@ def owed_walks(
     Args:
         store_ids: the stores that are walked regularly.
         walked: when the last such walk of each store was finished.
-        asked: stores for which one was requested since `begin`; a failed one waits for the next.
+        asked: stores for which one was requested since `begin`, and from when on it may be once
+            more; None is not before the next window.
         unfinished: the stores that have a run which is not over.
         begin: when the window began.
         now: the clock.
@@ -46,13 +58,17 @@ def owed_walks(
     owed = [
         store
         for store in store_ids
-        if store not in asked
-        and store not in unfinished
+        if store not in unfinished
+        and (store not in asked or _is_past(asked[store], now))
         and start_of(store, begin, window) <= now
         and (store not in walked or walked[store] < begin)
     ]
     owed.sort(key=lambda store: start_of(store, begin, window))
     return tuple(owed[:MOST_REQUESTS])
+
+
+def _is_past(moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and moment <= now
 
 
 def read_watermarks(connection: Connection) -> dict[str, datetime]:

@@ -9,6 +9,7 @@ from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.schema import store_states, walks
 from catalog_pipeline.products.timetable import (
+    asked_again_at,
     last_complete_walks,
     owed_walks,
     read_watermarks,
@@ -24,22 +25,22 @@ def owed(now: datetime, **changes: Any) -> tuple[str, ...]:
     given: dict[str, Any] = {
         "store_ids": NAMES,
         "walked": {},
-        "asked": (),
+        "asked": {},
         "unfinished": (),
     } | changes
     return owed_walks(**given, begin=BEGIN, now=now, window=WINDOW)
 
 
 def test_starts_are_spread_over_the_window() -> None:
-    asked: set[str] = set()
+    asked: dict[str, datetime | None] = {}
     counts = []
     for tick in range(13):
         started = owed(BEGIN + tick * timedelta(minutes=5), asked=asked)
-        assert not asked & set(started)
-        asked |= set(started)
+        assert not asked.keys() & set(started)
+        asked |= dict.fromkeys(started)
         counts.append(len(started))
 
-    assert asked == set(NAMES)
+    assert asked.keys() == set(NAMES)
     assert counts[0] == 0
     assert max(counts) <= 80
 
@@ -54,7 +55,7 @@ def test_a_night_that_was_slept_through_is_made_up_for_within_limits() -> None:
     found = owed(BEGIN + timedelta(hours=7))
 
     assert len(found) == 100
-    assert len(owed(BEGIN + timedelta(hours=7), asked=found)) == 100
+    assert len(owed(BEGIN + timedelta(hours=7), asked=dict.fromkeys(found))) == 100
 
 
 def test_a_store_that_was_walked_meanwhile_is_owed_nothing() -> None:
@@ -63,6 +64,17 @@ def test_a_store_that_was_walked_meanwhile_is_owed_nothing() -> None:
     assert owed(late, store_ids=["a"], walked={"a": BEGIN + timedelta(minutes=1)}) == ()
     assert owed(late, store_ids=["a"], walked={"a": BEGIN - timedelta(minutes=1)}) == ("a",)
     assert owed(late, store_ids=["a"], unfinished={"a"}) == ()
+
+
+def test_one_that_was_asked_for_is_owed_again_when_its_pause_is_over() -> None:
+    late = BEGIN + timedelta(hours=2)
+    ended = late - timedelta(minutes=30)
+
+    assert owed(late, store_ids=["a"], asked={"a": None}) == ()
+    assert owed(late, store_ids=["a"], asked={"a": asked_again_at(ended, 1)}) == ("a",)
+    assert owed(late, store_ids=["a"], asked={"a": asked_again_at(ended, 2)}) == ()
+    assert owed(late, store_ids=["a"], asked={"a": ended}, unfinished={"a"}) == ()
+    assert asked_again_at(ended, 99) == ended + timedelta(hours=6)
 
 
 def test_only_complete_walks_of_the_kind_count(any_database: Database) -> None:
