@@ -76,7 +76,7 @@ class Reading:
         self,
         store_id: str,
         pages: Pages,
-        totals: Totals,
+        totals: Totals | None,
         *,
         last_page: int | None = None,
     ) -> None:
@@ -85,20 +85,21 @@ class Reading:
         Args:
             store_id: for messages.
             pages: how to ask for them.
-            totals: what the store announced just before; with its number of pages of this size.
+            totals: what the store announced just before, with its number of pages of this size;
+                None: what its first page announces.
             last_page: read no further, whatever is announced.
         """
         self._store_id = store_id
         self._source = pages
         self._last_page = last_page
         self._first = totals
-        self._pages = totals.pages
+        self._pages = None if totals is None else totals.pages
         self._fell: tuple[int, int] | None = None
         self._read_pages = 0
         self._fruitless = 0
         self._last_ids: tuple[str | None, ...] = ()
         self._met_an_empty_page = False
-        self.announced = totals.products
+        self.announced = None if totals is None else totals.products
         self.ids = SeenIds()
 
     @property
@@ -151,7 +152,7 @@ class Reading:
         Args:
             may_grow: products that come into the listing meanwhile may be missed.
         """
-        if self.announced is None or self._first.products is None:
+        if self.announced is None or self._first is None or self._first.products is None:
             return Flaw.NO_TOTALS
         if self._fell is not None:
             return Flaw.SHRANK
@@ -175,12 +176,13 @@ class Reading:
     def _take(self, answer: Answer) -> tuple[str | None, ...]:
         # Totals may change while the reading lasts; a page without them changes nothing.
         totals = Totals.of(answer)
+        self._first = self._first or totals
         if totals.products is not None:
             if self.announced is not None and totals.products < self.announced:
                 # It may have risen before: not the first total counts, but each one's predecessor.
                 highest = max(self.announced, self._fell[0] if self._fell else 0)
                 self._fell = (highest, totals.products)
-            self.announced = totals.products
+            self.announced = None if totals is None else totals.products
         self._pages = self._pages if totals.pages is None else totals.pages
         ids = tuple(external_id(record) for record in answer.data)
         self._make_sure_of_progress(ids)
@@ -218,7 +220,7 @@ class Reading:
                 f"{store}: the last {self._fruitless} of {self._read_pages} pages brought no new "
                 "product, and the store announces still more"
             )
-        first = self._first.pages
+        first = None if self._first is None else self._first.pages
         most = _MOST_PAGES if first is None else 2 * first + _FRUITLESS_PAGES
         if self._read_pages >= min(most, _MOST_PAGES_EVER):
             raise StoreMisbehavedError(

@@ -90,7 +90,7 @@ class WooCommerceSource:
             connections=self._store.connections,
         )
         if self._store.images == "all":
-            return VariationWalk(walk, self._client, PRODUCTS)
+            return VariationWalk(self._store.id, walk, self._client, PRODUCTS)
         return walk
 
     def counters(self) -> dict[str, int]:
