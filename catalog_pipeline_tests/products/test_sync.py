@@ -67,6 +67,18 @@ def test_a_first_walk(any_database: Database, archive: Archive) -> None:
     assert (walk["walk_id"], walk["complete"], walk["seen"]) == (walk_id, True, 1201)
 
 
+def test_a_page_of_more_records_than_a_batch_is_written_batch_by_batch(
+    database: Database, archive: Archive
+) -> None:
+    """A store may have sent it before such answers were refused."""
+    archived(archive, some(1300), per_page=1300)
+    seen: list[int] = []
+    with hold_store(database, "atelier", "run") as lease:
+        report = sync_products(lease, archive, store(), progress=lambda at, _of: seen.append(at))
+    assert (report.new, report.live) == (1300, 1300)
+    assert seen == [500, 1000, 1300]
+
+
 def test_an_unchanged_store_changes_nothing(any_database: Database, archive: Archive) -> None:
     archived(archive, some(300))
     sync(any_database, archive)

@@ -47,8 +47,9 @@ def archived(
     images: ImageChoice | None = None,
     unshown_ids: tuple[str, ...] = (),
     clock_is_the_servers: bool = True,
+    per_page: int = 100,
 ) -> str:
-    """A walk in the archive that brought these records, 100 a page.
+    """A walk in the archive that brought these records.
 
     `swept` are products of which only a few fields were asked for, `trash` such of the trash;
     `variations` are by product, and `images` is the setting that the walk was made with.
@@ -59,8 +60,8 @@ def archived(
     writer = archive.begin(store_id, "woocommerce", order, start)
     for name, found in (("ids", swept), ("products", records), ("trash", trash)):
         shown = found if name == "products" else [_sighting(record) for record in found]
-        for first in range(0, len(shown), 100):
-            writer.add(Page(json.dumps(shown[first : first + 100]).encode(), (), name))
+        for first in range(0, len(shown), per_page):
+            writer.add(Page(json.dumps(shown[first : first + per_page]).encode(), (), name))
     for number, shown in (variations or {}).items():
         writer.add(Page(json.dumps(shown).encode(), (), f"variations-{number}"))
     if manifest:
