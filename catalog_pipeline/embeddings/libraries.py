@@ -7,6 +7,7 @@ them are still on their way.
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 import threading
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ def import_libraries(*, needs_transformers: bool) -> tuple[ModuleType, ModuleTyp
         ConfigurationError: one of them is not installed.
     """
     with _importing:
+        _keep_root_logger()
         if needs_transformers:
             _forget_open_clip_without_it()
         try:
@@ -56,6 +58,17 @@ def import_ahead(*, needs_transformers: bool) -> None:
 
     # No daemon: a process must not end amid a library's first steps.
     threading.Thread(target=work, name="import-torch").start()
+
+
+def _keep_root_logger() -> None:
+    """open_clip logs by the module's functions, which give a root logger that has none a handler.
+
+    That one would write every line of ours once more, in a form in which a stranger's text is not
+    kept on its line.
+    """
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(logging.NullHandler())
 
 
 @contextmanager
