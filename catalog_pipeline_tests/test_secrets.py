@@ -29,11 +29,12 @@ import yaml
 import zstandard
 from dagster import DagsterInstance
 from pytest_httpserver import HTTPServer
-from sqlalchemy import inspect, make_url, select
+from sqlalchemy import func, inspect, make_url, select
 
 from catalog_pipeline.catalog.database import Database
-from catalog_pipeline.catalog.schema import products, quarantine
+from catalog_pipeline.catalog.schema import image_attempts, points, products, quarantine
 from catalog_pipeline.demo.model import DEMO_MODEL
+from catalog_pipeline_tests.images.drawing import garment_bytes
 from catalog_pipeline_tests.products.hostile.server import HostileStore, Sent, literal, sent
 from catalog_pipeline_tests.products.wordpress import KEY, SECRET, page_of, product
 
@@ -92,6 +93,17 @@ def not_found(request: httpx.Request) -> Sent | None:
     return sent(404, ECHO.encode()) if request.url.path.endswith(".jpg") else None
 
 
+def gossiping(request: httpx.Request) -> Sent | None:
+    """Pictures, as servers send them that say again what they were asked with."""
+    name = request.url.path.rpartition("/")[2]
+    headers = {"ETag": f'"{KEY}"', "Last-Modified": f"{BASIC}", "X-Echo": f"{KEY} {SECRET}"}
+    if name == "moved.jpg":
+        return sent(302, headers=headers | {"Location": f"/b.jpg?authorization={quote(BASIC)}"})
+    if name == "b.jpg":
+        return sent(200, garment_bytes(1), headers, content_type=f"image/jpeg; key={SECRET}")
+    return not_found(request)
+
+
 FAILING: dict[str, Callable[[httpx.Request], Sent | None]] = {
     "unauthorised": unauthorised,
     "redirected": redirected,
@@ -103,6 +115,7 @@ FAILING: dict[str, Callable[[httpx.Request], Sent | None]] = {
 
 def gossip(port: int) -> list[Any]:
     """Products made of what the store was sent; one is none."""
+    site = f"http://127.0.0.1:{port}"
     escaped = "".join(f"\\u{ord(one):04x}" for one in f"{KEY} {BASIC}")
     images = [
         {"id": 1, "src": f"http://{KEY}:{SECRET}@127.0.0.1:{port}/a.jpg?auth={quote(BASIC)}"},
@@ -111,6 +124,8 @@ def gossip(port: int) -> list[Any]:
         product(1, name=f"Shirt {ECHO}", sku=KEY, description=SECRET, images=images),
         product(2, name=literal(f'"{escaped}"'), sku=literal(f'"{BASIC}"'.replace("/", "\\/"))),
         product(3, name=["no", "name", ECHO], images=BASIC),
+        product(4, name=f"Skirt {KEY}", images=[{"id": 4, "src": f"{site}/b.jpg"}]),
+        product(5, name=f"Coat {KEY}", images=[{"id": 5, "src": f"{site}/moved.jpg"}]),
     ]
 
 
@@ -139,7 +154,7 @@ def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         entries = {
             name: _shop(stack, [product(1)], misbehave).url for name, misbehave in FAILING.items()
         }
-        shop = _shop(stack, [], not_found)
+        shop = _shop(stack, [], gossiping)
         shop.woo.products.extend(gossip(httpx.URL(shop.url).port or 80))
         entries |= {"gossip": shop.url, "no-disk": _shop(stack, [product(1)], not_found).url}
         tls = HTTPServer(ssl_context=_untrusted())
@@ -288,11 +303,26 @@ def test_products_made_of_keys_came_in_without_them(outcome: Outcome) -> None:
         kept = connection.scalars(select(quarantine.c.raw)).all()
     database.dispose()
 
-    assert len(found) == 2
+    assert len(found) == 4
     assert all("[secret]" in f"{row.title}{row.sku}" for row in found)
     assert len(kept) == 1
     assert outcome.stdout.count("failed  raw_products") == len(TOLD)
     assert "failed  products" not in outcome.stdout
+
+
+def test_pictures_came_in_without_what_their_server_said_of_keys(outcome: Outcome) -> None:
+    database = Database(outcome.database_url)
+    with database.read() as connection:
+        found = connection.execute(
+            select(image_attempts.c.etag, image_attempts.c.last_modified).where(
+                image_attempts.c.outcome == "fetched"
+            )
+        ).all()
+        loaded = connection.scalar(select(func.count()).select_from(points))
+    database.dispose()
+
+    assert found == [(None, None)] * 2
+    assert loaded == 2
 
 
 def test_no_key_is_anywhere(outcome: Outcome) -> None:

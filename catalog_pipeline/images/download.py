@@ -24,6 +24,8 @@ from catalog_pipeline.images.retries import (
     TryAgainError,
     pause_before_next,
 )
+from catalog_pipeline.images.urls import origin, parsed_url
+from catalog_pipeline.images.validators import Validators
 from catalog_pipeline.network.deadlines import deadline
 from catalog_pipeline.network.guard import AddressRefusedError, GuardError, PortRefusedError
 from catalog_pipeline.network.pool import guarded_pool, port_of
@@ -44,8 +46,6 @@ HOST_DOES_NOT_ANSWER = "host does not answer"
 
 Outcome = Literal["fetched", "unchanged", "gone", "refused", "failed", "postponed"]
 
-_MAX_URL = 4096
-_MAX_VALIDATOR = 512
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -102,8 +102,9 @@ class Downloader:
         Args:
             store: whose limits, ports, headers and certificate apply. Its extra headers go to its
                 own origin only.
-            sleep: waits between attempts; an exception from it passes through `fetch`.
-            total_seconds: the limit on one attempt, redirects and body included.
+            sleep: waits between attempts and for hosts; what it raises passes through `fetch`.
+            total_seconds: the limit on one attempt, redirects and body included, but not the pauses
+                that hosts ask for.
 
         Raises:
             ConfigurationError: the store's `ca_file` cannot be read or holds no certificate.
@@ -111,6 +112,7 @@ class Downloader:
         # A folder, so that a relative URL lands inside a shop that lives in one.
         self._site = httpx.URL(store.url + "/")
         self._max_bytes = store.quality.max_bytes
+        self._validators = Validators.of(store)
         self._headers = [
             (b"User-Agent", store.sent_user_agent.encode("ascii")),
             (b"Accept", b"image/jpeg,image/png,image/webp,image/gif;q=0.9,*/*;q=0.1"),
@@ -142,7 +144,7 @@ class Downloader:
             etag: the earlier answer's `ETag`, if the answer 304 is of use.
             last_modified: the earlier answer's `Last-Modified`, likewise.
         """
-        target = self._parsed(url, self._site)
+        target = parsed_url(url, self._site)
         if target is None:
             return Download("refused", UNUSABLE_URL)
         if self._hosts.has_given_up(target.host):
@@ -152,14 +154,12 @@ class Downloader:
             for name, value in ((b"If-None-Match", etag), (b"If-Modified-Since", last_modified))
             if value
         ]
-        if (pause := self._hosts.pause_left(target.host)) > 0:
-            self._sleep(pause)
         counter = _Counter()
         retrying = Retrying(
             retry=retry_if_exception_type(TryAgainError),
             stop=stop_after_attempt(1 + len(BACKOFF_SECONDS)),
             wait=pause_before_next,
-            sleep=self._sleep,
+            sleep=self._pause,
             reraise=True,
         )
         try:
@@ -173,11 +173,10 @@ class Downloader:
     def _attempt(
         self, url: httpx.URL, conditions: list[tuple[bytes, bytes]], counter: _Counter
     ) -> Download:
-        """One request with its redirects and its body, all inside one deadline."""
+        """One request with its redirects and its body."""
         counter.attempts += 1
         try:
-            with deadline(self._total_seconds):
-                return self._follow(url, conditions, counter)
+            return self._follow(url, conditions, counter)
         except (
             GuardError,
             httpcore.TimeoutException,
@@ -191,9 +190,15 @@ class Downloader:
     def _follow(
         self, url: httpx.URL, conditions: list[tuple[bytes, bytes]], counter: _Counter
     ) -> Download:
+        left = self._total_seconds
         for _ in range(1 + MAX_REDIRECTS):
+            # Of every host on the way, and outside the time that its answer may take.
+            self._pause(self._hosts.pause_left(url.host))
             counter.requests += 1
-            answer = self._request(url, conditions)
+            began = time.monotonic()
+            with deadline(left):
+                answer = self._request(url, conditions)
+            left -= time.monotonic() - began
             if isinstance(answer, Download):
                 return answer
             if url.scheme == "https" and answer.scheme != "https":
@@ -201,12 +206,16 @@ class Downloader:
             url = answer
         return Download("refused", "too many redirects")
 
+    def _pause(self, seconds: float) -> None:
+        if seconds > 0:
+            self._sleep(seconds)
+
     def _request(
         self, url: httpx.URL, conditions: list[tuple[bytes, bytes]]
     ) -> Download | httpx.URL:
         """One request: its outcome, or where it redirects to."""
         headers = [(b"Host", url.netloc), *self._headers, *conditions]
-        if _origin(url) == _origin(self._site):
+        if origin(url) == origin(self._site):
             headers += self._own_headers
         with self._pool.stream(
             b"GET",
@@ -227,7 +236,7 @@ class Downloader:
             answered = {name.lower(): value for name, value in response.headers}
             status = response.status
             if status in _REDIRECTS and b"location" in answered:
-                target = self._parsed(answered[b"location"].decode("latin-1"), url)
+                target = parsed_url(answered[b"location"].decode("latin-1"), url)
                 return Download("refused", "unusable redirect") if target is None else target
             if status == 200:
                 return self._body(response, answered)
@@ -240,7 +249,7 @@ class Downloader:
                 if asked is not None:
                     # The host means everybody who asks it, not just this thread.
                     self._hosts.pause(url.host, asked)
-                raise TryAgainError(f"HTTP {status}", asked)
+                raise TryAgainError(f"HTTP {status}", host_asked=asked is not None)
             return Download("refused", f"HTTP {status}")
 
     def _body(self, response: httpcore.Response, headers: dict[bytes, bytes]) -> Download:
@@ -262,31 +271,9 @@ class Downloader:
         return Download(
             "fetched",
             content=bytes(content),
-            etag=_validator(headers.get(b"etag")),
-            last_modified=_validator(headers.get(b"last-modified")),
+            etag=self._validators.kept(headers.get(b"etag")),
+            last_modified=self._validators.kept(headers.get(b"last-modified")),
         )
-
-    @staticmethod
-    def _parsed(url: str, base: httpx.URL) -> httpx.URL | None:
-        if not url.strip() or len(url) > _MAX_URL:
-            return None
-        try:
-            found = base.join(url.strip())
-            # Parsed again without what must not travel.
-            found = found.copy_with(fragment=None, userinfo=b"")
-        except (httpx.InvalidURL, ValueError, TypeError):
-            return None
-        # A site's front page is no picture, but what hotlinking is often answered with.
-        is_usable = found.scheme in ("http", "https") and found.host and found.raw_path != b"/"
-        return found if is_usable else None
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int]:
-    return url.scheme, url.host, port_of(url)
-
-
-def _validator(value: bytes | None) -> str | None:
-    return value.decode("latin-1") if value and len(value) <= _MAX_VALIDATOR else None
 
 
 def _outcome_of(error: Exception) -> Download:

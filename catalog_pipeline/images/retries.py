@@ -18,18 +18,21 @@ HOST_GIVEN_UP_AFTER = 10
 class TryAgainError(Exception):
     """An attempt failed in a way that another attempt may not."""
 
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+    def __init__(self, reason: str, *, host_asked: bool = False) -> None:
+        """`host_asked` says that its `HostWatch` knows for how long the host wants to be left."""
         super().__init__(reason)
         self.reason = reason
-        self.retry_after = retry_after
+        self.host_asked = host_asked
 
 
 def pause_before_next(state: RetryCallState) -> float:
-    """Seconds until the next attempt: what the server asked for, or else growing ones."""
+    """Seconds until the next attempt: growing ones, unless the host named a pause.
+
+    That one is made where the host is asked again, which may be at the end of a redirect.
+    """
     error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after if isinstance(error, TryAgainError) else None
-    if asked is not None:
-        return asked
+    if isinstance(error, TryAgainError) and error.host_asked:
+        return 0.0
     # Asked once more after the last attempt, for a pause that is not made.
     return BACKOFF_SECONDS[min(state.attempt_number, len(BACKOFF_SECONDS)) - 1]
 

@@ -30,16 +30,16 @@ def test_pauses_grow_unless_the_server_names_one() -> None:
     pauses = [pause_before_next(attempt(number, failed)) for number in range(1, 6)]
 
     assert pauses == [*BACKOFF_SECONDS, BACKOFF_SECONDS[-1]]
-    assert pause_before_next(attempt(1, TryAgainError("HTTP 429", 33.0))) == 33.0
-    assert pause_before_next(attempt(3, TryAgainError("HTTP 429", 0.0))) == 0.0
+    assert pause_before_next(attempt(3, TryAgainError("HTTP 429", host_asked=True))) == 0.0
     assert pause_before_next(attempt(2, ValueError("else"))) == BACKOFF_SECONDS[1]
     assert pause_before_next(attempt(2, None)) == BACKOFF_SECONDS[1]
 
 
-def test_an_error_keeps_its_reason_and_what_was_asked() -> None:
-    error = TryAgainError("HTTP 503", 4.0)
+def test_an_error_keeps_its_reason_and_whether_a_pause_was_asked_for() -> None:
+    asked, broken = TryAgainError("HTTP 503", host_asked=True), TryAgainError("time-out")
 
-    assert (str(error), error.reason, error.retry_after) == ("HTTP 503", "HTTP 503", 4.0)
+    assert (str(asked), asked.reason, asked.host_asked) == ("HTTP 503", "HTTP 503", True)
+    assert not broken.host_asked
 
 
 def test_a_pause_holds_for_its_host_and_is_never_shortened(
