@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.products.archive import Archive, WalkManifest, WalkWriter
+from catalog_pipeline.products.listing import StoreMisbehavedError
 from catalog_pipeline.products.source import ProductSource, SourceWalk, Verdict, WalkOrder
 from catalog_pipeline.products.text import storable
 from catalog_pipeline.stores import StoreConfig
@@ -17,6 +18,12 @@ from catalog_pipeline.stores import StoreConfig
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
+
+# All stores share the archive's disk, so what one walk may put there is bounded. A product takes
+# 3 kB, with a page builder's markup 200 kB, and a listing may be read three times.
+_BYTES_IN_ANY_CASE = 256 * 2**20
+_BYTES_EACH = 256 * 2**10
+_MOST_BYTES = 16 * 2**30
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,8 @@ def walk_store(
         progress: called with the records so far and the records announced (0: unknown).
 
     Raises:
-        CatalogError: whatever kept the walk from its end, as the source raised it.
+        StoreMisbehavedError: the store sends far more than the products that it announces can take.
+        CatalogError: whatever else kept the walk from its end, as the source raised it.
     """
     order = order or WalkOrder()
     before = source.counters()
@@ -89,6 +97,7 @@ def walk_store(
         # Closed at once: pages that are being read ahead must not outlive the walk.
         with closing(walk.pages()) as pages:
             for page in pages:
+                _check_room(store.id, writer.bytes + len(page.body), walk.start.announced)
                 writer.add(page)
                 records += len(page.ids)
                 if progress is not None:
@@ -105,6 +114,17 @@ def walk_store(
     if not manifest.complete:
         logger.info("walk %s proves nothing: %s", manifest.walk_id, manifest.reason)
     return _report(manifest, writer.digest)
+
+
+def _check_room(store_id: str, size: int, announced: int | None) -> None:
+    most = _MOST_BYTES
+    if announced is not None:
+        most = min(most, _BYTES_IN_ANY_CASE + announced * _BYTES_EACH)
+    if size > most:
+        raise StoreMisbehavedError(
+            f"store {store_id}: sent more than {most // 2**20} MiB in one walk, far more than the "
+            "products that it announces can take"
+        )
 
 
 def _spent(before: Mapping[str, int], source: ProductSource) -> dict[str, int]:

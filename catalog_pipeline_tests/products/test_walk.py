@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from catalog_pipeline.files import DataFolder
+from catalog_pipeline.products import walk as walking
 from catalog_pipeline.products.answers import StoreRefusedError, StoreUnavailableError
 from catalog_pipeline.products.archive import Archive, ArchivedWalk
 from catalog_pipeline.products.http import StoreClient
@@ -61,6 +62,36 @@ def ids_of(archived: ArchivedWalk) -> list[str | None]:
 
 def some(count: int) -> list[Any]:
     return [product(number) for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(
+    ("announced", "most"), [(250, 25 + 250 * 4), (None, 2000), (10**8, 2000)], ids=str
+)
+def test_a_walk_ends_before_it_fills_the_disk(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, announced: int | None, most: int
+) -> None:
+    """By what the announced products can take, and whatever is announced."""
+    kibibyte = 1024
+    totals = {} if announced is None else {"X-WP-Total": str(announced), "X-WP-TotalPages": "99"}
+    monkeypatch.setattr(walking, "_BYTES_IN_ANY_CASE", 25 * kibibyte)
+    monkeypatch.setattr(walking, "_BYTES_EACH", 4 * kibibyte)
+    monkeypatch.setattr(walking, "_MOST_BYTES", 2000 * kibibyte)
+    woo = FakeWoo([])
+
+    def flood(request: httpx.Request) -> httpx.Response:
+        first = 100 * (page_of(request) or 0)
+        count = int(request.url.params["per_page"])
+        found = [product(first + n, description="x" * 8 * kibibyte) for n in range(count)]
+        return reply(found, headers=totals)
+
+    woo.override = flood
+    with pytest.raises(StoreMisbehavedError, match="the products that it announces can take"):
+        walk(archive, woo, currency="EUR")
+    manifest = newest(archive).manifest
+    assert manifest is not None
+    assert not manifest.complete
+    assert "sent more than" in str(manifest.reason)
+    assert 0 < manifest.bytes <= most * kibibyte
 
 
 def test_a_whole_store(archive: Archive) -> None:
