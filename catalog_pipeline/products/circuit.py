@@ -29,7 +29,7 @@ from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.errors import TransientError
 from catalog_pipeline.products.answers import StoreRefusedError, StoreUnavailableError
 from catalog_pipeline.products.listing import StoreMisbehavedError
-from catalog_pipeline.products.polling import Answer, back_off
+from catalog_pipeline.products.polling import Answer, back_off, blamed
 from catalog_pipeline.products.text import storable
 
 logger = logging.getLogger(__name__)
@@ -41,8 +41,6 @@ STORE_FAILURES = (StoreRefusedError, StoreUnavailableError, StoreMisbehavedError
 State = Literal["closed", "open", "half-open"]
 
 _LONGEST_REASON = 1_000
-# Fewer stores that fail at once may well all be down.
-_FEWEST_TO_BLAME_US = 3
 
 
 class CircuitOpenError(TransientError):
@@ -126,24 +124,21 @@ def watched_walk(database: Database, store_id: str, *, by_hand: bool) -> Iterato
 def record_answers(
     database: Database, answers: Sequence[Answer], circuits: Mapping[str, Circuit]
 ) -> dict[str, Circuit]:
-    """Record how probes went; returns the circuits of the stores that failed.
-
-    Where not one of several stores answers, our own network is away and no store is to blame.
+    """Record how probes went; returns the circuits of the stores whose failure counts.
 
     Args:
         database: where the state is kept.
         answers: what the probes brought.
         circuits: the stores that had failed before; the success of any other changes nothing.
     """
-    failed: dict[str, Circuit] = {}
-    if len(answers) >= _FEWEST_TO_BLAME_US and all(answer.store_failed for answer in answers):
-        return failed
+    last_failed = {store: circuit.failed_at for store, circuit in circuits.items()}
+    failed = {
+        answer.store_id: record_failure(database, answer.store_id, "probe", answer.problem or "")
+        for answer in blamed(answers, last_failed, datetime.now(UTC))
+    }
     for answer in answers:
-        store = answer.store_id
-        if answer.store_failed:
-            failed[store] = record_failure(database, store, "probe", answer.problem or "")
-        elif answer.problem is None and store in circuits:
-            record_success(database, store, "probe")
+        if answer.problem is None and answer.store_id in circuits:
+            record_success(database, answer.store_id, "probe")
     return failed
 
 

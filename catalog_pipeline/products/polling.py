@@ -26,6 +26,10 @@ MOST_REQUESTS = 100
 SLACK = timedelta(seconds=90)
 LONGEST_BACK_OFF = timedelta(hours=6)
 FIRST_WAIT = timedelta(minutes=15)
+# Fewer stores that are out of reach at once may well all be down.
+FEWEST_TO_BLAME_US = 3
+# What an outage of ours must outlast to count against a store once more.
+OUTAGE = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # A product's id in the source, and when the source last changed it (None: it does not say).
@@ -64,7 +68,8 @@ class Answer:
     """What a store said to a probe; `problem` says why it said nothing.
 
     `announced` is how many products the store says have changed `since`; None if it does not say.
-    `store_failed` tells a problem that is the store's from one of ours, such as a missing key.
+    `store_failed` tells a problem that is the store's from one of ours, such as a missing key;
+    `out_of_reach` one where nothing came back, for which our own network may be to blame.
     """
 
     store_id: str
@@ -73,6 +78,7 @@ class Answer:
     announced: int | None = None
     problem: str | None = None
     store_failed: bool = False
+    out_of_reach: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,6 +187,28 @@ def is_news(answer: Answer, known: Known) -> bool:
     # More than one answer holds: what it does not show is judged by number.
     announced = answer.announced or 0
     return announced > len(answer.pairs) and announced != known.newer
+
+
+def blamed(
+    answers: Sequence[Answer], last_failed: Mapping[str, datetime], now: datetime
+) -> list[Answer]:
+    """The answers that count as failures of their stores.
+
+    Where not one of several stores is within reach, our own network may be away, or they may all
+    be down. So each failure counts, but none within an hour of the one before: a short outage of
+    ours leaves no store alone, and stores that stay away are found out all the same.
+
+    Args:
+        answers: what the probes of one tick brought.
+        last_failed: when the last failure that counted was, of the stores that had failed before.
+        now: the clock.
+    """
+    failed = [answer for answer in answers if answer.store_failed]
+    answered = [answer for answer in answers if answer.problem is None]
+    if answered or len(failed) < FEWEST_TO_BLAME_US or not all(one.out_of_reach for one in failed):
+        return failed
+    # A clock that was set back must not keep a failure from counting until it has caught up.
+    return [one for one in failed if abs(now - last_failed.get(one.store_id, _EPOCH)) >= OUTAGE]
 
 
 def first_syncs(

@@ -64,7 +64,9 @@ def probe_store(
         ) as client:
             found = client.get(PRODUCTS, query, expect=list)
     except (StoreRefusedError, StoreUnavailableError) as error:
-        return Answer(store.id, since, problem=str(error), store_failed=True)
+        # Whatever answered with a status was reached, and so is our network.
+        is_away = error.facts.status is None
+        return Answer(store.id, since, problem=str(error), store_failed=True, out_of_reach=is_away)
     except CatalogError as error:
         return Answer(store.id, since, problem=str(error))
     except Exception as error:  # noqa: BLE001 - and its text might hold anything

@@ -225,18 +225,39 @@ def test_the_record_of_a_success_is_written_once(database: Database) -> None:
     assert circuit(database) is None
 
 
-def test_when_not_one_of_several_stores_answers_no_store_is_to_blame(database: Database) -> None:
-    def answers(*failed: bool) -> list[Answer]:
-        return [
-            Answer(f"store-{number}", NOW, problem="no route", store_failed=one)
-            if one
-            else Answer(f"store-{number}", NOW)
-            for number, one in enumerate(failed)
-        ]
-
-    assert record_answers(database, answers(True, True, True), {}) == {}
-    assert sorted(record_answers(database, answers(True, True, False), {})) == [
-        "store-0",
-        "store-1",
+def out_of_reach(*stores: str) -> list[Answer]:
+    return [
+        Answer(one, NOW, problem="no route", store_failed=True, out_of_reach=True) for one in stores
     ]
-    assert sorted(record_answers(database, answers(True, True), {})) == ["store-0", "store-1"]
+
+
+def tick(database: Database, answers: list[Answer]) -> dict[str, Circuit]:
+    with database.read() as connection:
+        before = read_circuits(connection)
+    return record_answers(database, answers, before)
+
+
+def test_three_dead_stores_that_are_always_asked_together_are_left_alone_in_the_end(
+    database: Database,
+) -> None:
+    dead = ("atelier", "nordhavn", "porto")
+    with time_machine.travel(NOW, tick=False) as clock:
+        for _ in range(9):
+            tick(database, out_of_reach(*dead))
+            clock.shift(timedelta(minutes=14))
+        with database.read() as connection:
+            found = read_circuits(connection)
+        assert {one.failures for one in found.values()} == {2}
+        assert open_circuits(found, datetime.now(UTC)) == {}
+        clock.shift(timedelta(minutes=14))
+        assert set(open_circuits(tick(database, out_of_reach(*dead)), datetime.now(UTC))) == {*dead}
+
+
+def test_stores_that_refuse_were_reached_so_their_failures_count_at_once(
+    database: Database,
+) -> None:
+    names = ("atelier", "nordhavn", "porto")
+    refusals = [Answer(one, NOW, problem="answered 500", store_failed=True) for one in names]
+    for _ in range(FAILURES_TO_OPEN):
+        failed = tick(database, refusals)
+    assert set(open_circuits(failed, datetime.now(UTC))) == {*names}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -13,13 +14,16 @@ from hypothesis import strategies as st
 
 from catalog_pipeline.products.circuit import FAILURES_TO_OPEN, FIRST_PAUSE
 from catalog_pipeline.products.polling import (
+    FEWEST_TO_BLAME_US,
     FIRST_WAIT,
     MOST_REQUESTS,
+    OUTAGE,
     Answer,
     Decision,
     Known,
     PollCursor,
     back_off,
+    blamed,
     decide,
     due_stores,
     first_syncs,
@@ -227,3 +231,62 @@ def test_a_first_sync_is_asked_for_once_and_again_after_a_while() -> None:
     assert first_syncs(["new"], asked, (), now + 4 * FIRST_WAIT)[0] == ("new",)
     assert first_syncs([], asked, (), NOW) == ((), {})
     assert first_syncs(["new"], asked, (), NOW - timedelta(days=9))[0] == ("new",), "set back"
+
+
+_OUTCOMES = {
+    "answers": Answer("", NOW),
+    "refuses": Answer("", NOW, problem="answered 500", store_failed=True),
+    "is out of reach": Answer("", NOW, problem="x", store_failed=True, out_of_reach=True),
+    "has no key": Answer("", NOW, problem="the key is not set"),
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    outcomes=st.lists(st.sampled_from(sorted(_OUTCOMES)), max_size=8),
+    ago=st.lists(st.none() | st.timedeltas(-2 * OUTAGE, 2 * OUTAGE), min_size=8, max_size=8),
+)
+def test_a_failure_counts_unless_it_may_be_our_own_networks(
+    outcomes: list[str], ago: list[timedelta | None]
+) -> None:
+    answers = [
+        replace(_OUTCOMES[outcome], store_id=f"s{place}") for place, outcome in enumerate(outcomes)
+    ]
+    last = {f"s{place}": NOW - one for place, one in enumerate(ago) if one is not None}
+
+    found = {answer.store_id for answer in blamed(answers, last, NOW)}
+
+    failing = {answer.store_id for answer in answers if answer.store_failed}
+    was_reached = {"answers", "refuses"} & set(outcomes)
+    if was_reached or len(failing) < FEWEST_TO_BLAME_US:
+        assert found == failing
+    else:
+        assert found == {
+            one for one in failing if one not in last or abs(NOW - last[one]) >= OUTAGE
+        }
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    every=st.integers(1, 90).map(lambda minutes: timedelta(minutes=minutes)),
+    ticks=st.integers(1, 400),
+    number=st.integers(FEWEST_TO_BLAME_US, 6),
+)
+def test_stores_that_stay_out_of_reach_together_are_found_out_in_hours(
+    every: timedelta, ticks: int, number: int
+) -> None:
+    answers = [replace(_OUTCOMES["is out of reach"], store_id=f"s{n}") for n in range(number)]
+    last: dict[str, datetime] = {}
+    counted = 0
+    for tick in range(ticks):
+        now = NOW + tick * every
+        blame = blamed(answers, last, now)
+        assert len(blame) in (0, number)
+        counted += bool(blame)
+        last |= {answer.store_id: now for answer in blame}
+    lasted = (ticks - 1) * every
+
+    assert counted <= 1 + lasted / OUTAGE
+    assert counted >= 1 + lasted // (OUTAGE + every)
+    if lasted < (FAILURES_TO_OPEN - 1) * OUTAGE:
+        assert counted < FAILURES_TO_OPEN

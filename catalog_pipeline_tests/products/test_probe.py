@@ -147,10 +147,18 @@ def test_a_store_that_cannot_be_asked_answers_with_the_reason(
     config: StoreConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dead = config.model_copy(update={"url": "http://127.0.0.1:9"})
-    assert "connection refused" in str(probe_store(dead, datetime.now(UTC)).problem)
+    answer = probe_store(dead, datetime.now(UTC))
+    assert "connection refused" in str(answer.problem)
+    assert (answer.store_failed, answer.out_of_reach) == (True, True)
+
+    answer = probed(reply({}, 500))
+    assert "answered 500" in str(answer.problem)
+    assert (answer.store_failed, answer.out_of_reach) == (True, False)
 
     monkeypatch.delenv("CANARY_KEY")
-    assert "CANARY_KEY is not set" in str(probe_store(config, datetime.now(UTC)).problem)
+    answer = probe_store(config, datetime.now(UTC))
+    assert "CANARY_KEY is not set" in str(answer.problem)
+    assert (answer.store_failed, answer.out_of_reach) == (False, False)
 
 
 def probed(*answers: httpx.Response) -> Answer:
