@@ -37,6 +37,15 @@ LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 SECRET_KEYS = frozenset({"consumer_key", "consumer_secret"})
 # Mappings that a store adds to, key by key, where `defaults:` has them too.
 MERGED_KEYS = frozenset({"labels", "include", "exclude", "quality", "headers"})
+# Headers that every request has from us, or that say how it travels: two of one would contradict
+# each other, and what a server makes of that is its own.
+_OWN_HEADERS = frozenset(
+    {
+        *("accept", "accept-encoding", "authorization", "connection", "content-length", "cookie"),
+        *("expect", "host", "keep-alive", "proxy-authorization", "proxy-connection", "range", "te"),
+        *("trailer", "transfer-encoding", "upgrade", "user-agent"),
+    }
+)
 _INTERVAL = re.compile(r"([1-9]\d{0,4})([mhd])")
 _MINUTES = {"m": 1, "h": 60, "d": 24 * 60}
 _WOOCOMMERCE_KEY = re.compile(r"c[ks]_[0-9a-fA-F]{16,}")
@@ -304,8 +313,8 @@ class StoreConfig(_Strict):
     @field_validator("headers")
     @classmethod
     def _headers_are_not_the_pipelines_own(cls, value: dict[str, str]) -> dict[str, str]:
-        ours = {"authorization", "proxy-authorization", "cookie", "host", "content-length"}
-        taken = sorted(name for name in value if name.lower() in ours)
+        taken = sorted(name for name in value if name.lower() in _OWN_HEADERS)
         if taken:
-            raise ValueError(f"must not set {', '.join(taken)}")
+            agent = "; user_agent: sets User-Agent" if "user-agent" in map(str.lower, taken) else ""
+            raise ValueError(f"must not set {', '.join(taken)}{agent}")
         return value
