@@ -49,8 +49,8 @@ def override(
 ) -> None:
     """Decide over TARGET: a product (id or STORE:EXTERNAL_ID) or a picture (its SHA-256).
 
-    Without a TARGET, list what is in force. The next sync carries a decision out; no walk is
-    needed for it.
+    Without a TARGET, list what is in force. Where Dagster's daemon runs, a decision is carried out
+    by itself, and no store is asked for it; otherwise the next `catalog sync` does.
 
     \b
     Examples:
@@ -89,7 +89,10 @@ def override(
             use_image(database, named_product(target, "TARGET"), image, decision)
         else:
             judge_image(database, target, decision, accepted=accept)
-    said = "Recorded; the next sync of the store carries it out."
+    said = (
+        "Recorded. Dagster's daemon, where it runs, has it carried out within minutes, and asks no "
+        "store for it; without one, `catalog sync STORE` does."
+    )
     _answer(as_json, {"target": target, "decision": decision}, said)
 
 

@@ -17,8 +17,9 @@ from catalog_pipeline.defs.vectors import qdrant_points
 
 STAGES = [raw_products, products, product_images, image_embeddings, qdrant_points]
 
-Kind = Literal["incremental", "prices", "nightly", "full", "first", "backlog"]
+Kind = Literal["incremental", "prices", "decision", "nightly", "full", "first", "backlog"]
 PRICES: Kind = "prices"
+DECISION: Kind = "decision"
 
 _PRIORITY = "dagster/priority"
 # The run queue takes the highest first: a person waits, a first sync can.
@@ -26,6 +27,7 @@ PRIORITIES: dict[str, int] = {
     BY_HAND: 10,
     "incremental": 5,
     "prices": 5,
+    "decision": 5,
     "nightly": 0,
     "full": 0,
     "backlog": -3,
@@ -61,6 +63,17 @@ sync_prices = dg.define_asset_job(
     ),
 )
 
+carry_out = dg.define_asset_job(
+    name="carry_out",
+    selection=dg.AssetSelection.assets(products, qdrant_points).without_checks(),
+    tags=_TAGS_BY_HAND,
+    description=(
+        "What people decided over one store's products, pictures and removals, taken to the "
+        "collection. The store itself is not asked, and may be down; pictures stay owed."
+    ),
+)
+_JOBS = {PRICES: sync_prices, DECISION: carry_out}
+
 
 def sync_request(
     store_id: str,
@@ -70,25 +83,26 @@ def sync_request(
     light: bool = False,
     tags: Mapping[str, str] | None = None,
 ) -> dg.RunRequest:
-    """Ask for a run of `sync_store`, or of `sync_prices` where it is for those.
+    """Ask for a run of `sync_store`, or of a light job where the kind has one.
 
     Args:
         store_id: the partition.
         kind: what the run is for; decides its job, its walk and its place in the queue.
         moment: of the request. A key that came once never starts anything again, so it must tell
             this attempt from every other.
-        light: have the light job do it, with this kind's walk and place. The run's own kind is
-            `prices` then: whoever reads records of pictures passes it over.
+        light: have `sync_prices` do it, with this kind's walk and place.
         tags: more of them.
     """
-    is_light = light or kind == PRICES
+    job = sync_prices if light else _JOBS.get(kind, sync_store)
+    walk = {"raw_products": {"config": {"walk": _WALKS[kind]}}} if kind in _WALKS else {}
     return dg.RunRequest(
         run_key=f"{kind}/{store_id}/{moment}",
-        job_name=(sync_prices if is_light else sync_store).name,
+        job_name=job.name,
         partition_key=store_id,
-        run_config={"ops": {"raw_products": {"config": {"walk": _WALKS[kind]}}}},
+        run_config={"ops": walk} if walk else {},
         tags={
-            KIND: PRICES if is_light else kind,
+            # Whoever reads records of pictures passes a light run over by its kind.
+            KIND: kind if job is sync_store else PRICES,
             _PRIORITY: str(PRIORITIES[kind]),
             **(tags or {}),
         },

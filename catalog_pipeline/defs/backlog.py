@@ -1,4 +1,6 @@
-"""Which job reads a change, and which store's backlog goes on: `backlog.py` asked by a sensor.
+"""Which job reads a change, where decisions are carried out, and which store's backlog goes on.
+
+This is `backlog.py` asked by a sensor.
 
 What the sensor does besides is in `sensors.py`.
 """
@@ -14,19 +16,25 @@ from sqlalchemy import Connection
 from catalog_pipeline.backlog import (
     count_pictures,
     may_have_left,
+    owed_decisions,
     stores_with_due_attempts,
     why_light,
 )
-from catalog_pipeline.catalog.syncs import Sync, last_whole_syncs
-from catalog_pipeline.defs.automation import Kind
+from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.syncs import Sync, last_whole_syncs, standing_failures
+from catalog_pipeline.defs.automation import DECISION, Kind, carry_out, sync_prices, sync_store
 from catalog_pipeline.defs.embeddings import POOL
-from catalog_pipeline.defs.run_records import KIND
+from catalog_pipeline.defs.run_records import KIND, settle
 from catalog_pipeline.defs.runs import EXECUTING
+from catalog_pipeline.products.polling import FIRST_WAIT, back_off
 from catalog_pipeline.stores import StoreConfig
 
 BACKLOG: Kind = "backlog"
 # Embedding is done by one run at a time, and a slot of the queue has to stay free for changes.
 _AT_A_TIME = 1
+_UNFINISHED = [*EXECUTING, dg.DagsterRunStatus.QUEUED]
+_SETTLING_SECONDS = 5.0
+_CARRYING_OUT = frozenset({sync_store.name, sync_prices.name, carry_out.name})
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,8 @@ class Backlogs:
             idle: stores that nothing else is asked for, and that have no unfinished run.
             answered: those that were asked in this tick: only their failed pictures are looked for.
         """
-        if self._is_busy or _count_backlogs(self._instance) >= _AT_A_TIME:
+        backlogs = dg.RunsFilter(tags={KIND: BACKLOG}, statuses=_UNFINISHED)
+        if self._is_busy or self._instance.get_runs_count(backlogs) >= _AT_A_TIME:
             return []
         left = {store for store in idle if store in self._last and may_have_left(self._last[store])}
         asked = [self._stores[store] for store in answered if store in idle]
@@ -126,6 +135,46 @@ def is_pool_busy(instance: dg.DagsterInstance, pool: str) -> bool:
     return taken > 0 and taken >= found.slot_count
 
 
-def _count_backlogs(instance: dg.DagsterInstance) -> int:
-    unfinished = [*EXECUTING, dg.DagsterRunStatus.QUEUED]
-    return instance.get_runs_count(dg.RunsFilter(tags={KIND: BACKLOG}, statuses=unfinished))
+def decided(
+    instance: dg.DagsterInstance, database: Database, stores: Collection[str], now: datetime
+) -> list[Choice]:
+    """The store in which people's decisions are carried out now; who waited longest is first.
+
+    Neither a walk that fails nor one that embeds stands in the way, only a run of this same kind.
+
+    Args:
+        instance: that runs the stores.
+        database: the catalogue.
+        stores: those that nothing else is asked for, and that have no unfinished run.
+        now: the clock.
+    """
+    going_on = dg.RunsFilter(job_name=carry_out.name, statuses=_UNFINISHED)
+    if instance.get_runs_count(going_on) >= _AT_A_TIME or not _owed(database, stores, now):
+        return []
+    # The run that carried it out may be over and not on record yet.
+    settle(instance, database, seconds=_SETTLING_SECONDS)
+    owed = _owed(database, stores, now)
+    chosen = sorted(owed, key=lambda store: (owed[store], store))[:_AT_A_TIME]
+    return [
+        Choice(store, DECISION, f"{store}: decided over at {owed[store]:%Y-%m-%d %H:%M:%S} UTC")
+        for store in chosen
+    ]
+
+
+def _owed(database: Database, stores: Collection[str], now: datetime) -> dict[str, datetime]:
+    """The stores in which a decision waits, but for those where carrying it out failed just now."""
+    with database.read() as connection:
+        owed = owed_decisions(connection, stores, _CARRYING_OUT, now)
+        return {
+            store: at
+            for store, at in owed.items()
+            if _tried_again_at(connection, store, now) <= now
+        }
+
+
+def _tried_again_at(connection: Connection, store_id: str, now: datetime) -> datetime:
+    failed = [one for one in standing_failures(connection, store_id) if one.job == carry_out.name]
+    if not failed:
+        return now
+    ended = failed[0].completed_at or failed[0].updated_at
+    return ended + back_off(FIRST_WAIT, len(failed))

@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 from catalog_pipeline.catalog.circuits import Circuit, read_circuits
 from catalog_pipeline.catalog.lease import Held, held_stores
 from catalog_pipeline.catalog.syncs import standing_failures
-from catalog_pipeline.defs.automation import sync_prices, sync_request, sync_store
-from catalog_pipeline.defs.backlog import Backlogs
+from catalog_pipeline.defs.automation import carry_out, sync_prices, sync_request, sync_store
+from catalog_pipeline.defs.backlog import Backlogs, decided
 from catalog_pipeline.defs.partitions import STORES, stores_partitions
 from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, VectorIndexResource
 from catalog_pipeline.defs.run_records import settle
@@ -30,6 +30,7 @@ from catalog_pipeline.products.circuit import (
     record_answers,
 )
 from catalog_pipeline.products.polling import (
+    MOST_REQUESTS,
     PollCursor,
     Waiting,
     back_off,
@@ -73,7 +74,7 @@ def keep_stores(
 
 
 @dg.sensor(
-    jobs=[sync_store, sync_prices],
+    jobs=[sync_store, sync_prices, carry_out],
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
@@ -82,7 +83,10 @@ def keep_stores(
         "another run embeds, or where more than 100 pictures are owed, and for sync_store else. A "
         "store that changed during a run of its own is asked again as soon as that is over. Where "
         "nothing changed and a run left pictures owed, or failed ones are due again, sync_store "
-        "goes on with them, one store at a time. The log says what was chosen and why."
+        "goes on with them, one store at a time. What people decided (an override that is new, "
+        "withdrawn or at its end, an approval) is taken to the collection by carry_out, which asks "
+        "no store, so that one that is down holds up no recall. The log says what was chosen and "
+        "why."
     ),
 )
 def poll_stores(
@@ -202,12 +206,17 @@ def _poll_stores(context: dg.SensorEvaluationContext, ready: Ready, deadline: fl
             context.instance, connection, polled, now, time.monotonic() + _COUNTING_SECONDS
         )
         chosen = backlogs.choose(decision.requests)
+        if len(chosen) < MOST_REQUESTS:
+            free = regular.keys() - {*unfinished, *decision.requests}
+            chosen += decided(context.instance, ready.database, free, now)
         silent = {answer.store_id for answer in answers if answer.problem is not None}
         taken = {*unfinished, *circuits, *silent, *changed, *decision.cursor.late}
+        taken.update(choice.store_id for choice in chosen)
         idle = [store for store in intervals if store not in taken]
         resting = _resting(connection, sorted(backlogs.failed() & set(idle)), intervals)
         idle = [store for store in idle if store not in resting or resting[store] <= now]
-        chosen += backlogs.go_on(idle, [answer.store_id for answer in answers])
+        if len(chosen) < MOST_REQUESTS:
+            chosen += backlogs.go_on(idle, [answer.store_id for answer in answers])
     for choice in chosen:
         context.log.info("%s: asked for %s", choice.why, choice.kind)
     opened = open_circuits(failed, now).values()

@@ -16,7 +16,8 @@ from catalog_pipeline.defs.sensors import SENSORS
 from catalog_pipeline.defs.vectors import PointsConfig
 from catalog_pipeline_tests.defs.automation.shops import Shops
 
-KINDS: list[Kind] = ["incremental", "prices", "nightly", "full", "backlog", "first"]
+KINDS: list[Kind] = ["incremental", "prices", "decision", "nightly", "full", "backlog", "first"]
+LIGHT = {"prices": "sync_prices", "decision": "carry_out"}
 
 
 def test_the_light_job_loads_points_after_the_rows_that_they_come_from() -> None:
@@ -33,7 +34,7 @@ def test_the_light_job_holds_nothing_against_each_other() -> None:
     assert not build_defs().resolve_job_def("sync_prices").asset_layer.asset_graph.asset_check_keys
 
 
-@pytest.mark.parametrize("name", ["sync_store", "sync_prices"])
+@pytest.mark.parametrize("name", ["sync_store", "sync_prices", "carry_out"])
 def test_what_a_person_starts_goes_first(name: str) -> None:
     job = build_defs().resolve_job_def(name)
 
@@ -60,7 +61,8 @@ def test_a_request_overrides_the_tags_of_its_job(shops: Shops) -> None:
 def test_every_request_is_a_run_that_the_job_accepts(kind: Kind) -> None:
     request = sync_request("atelier", kind, "2026-03-01")
 
-    assert request.job_name == ("sync_prices" if kind == "prices" else "sync_store")
+    assert request.job_name == LIGHT.get(kind, "sync_store")
+    assert request.tags["catalog/kind"] == ("prices" if kind in LIGHT else kind)
     job = build_defs().resolve_job_def(request.job_name)
     assert dg.validate_run_config(job, request.run_config)
     assert request.run_key != sync_request("atelier", kind, "2026-03-02").run_key
