@@ -79,7 +79,7 @@ def resolve_model(name: str, *, download: bool = True) -> ModelSpec:
         name: `local-dir:PATH` (a folder in open_clip's layout), `hf-hub:ORG/NAME` (the cached
             snapshot if there is one, else a download), or `NAME/TAG` of a built-in open_clip model
             and its pretrained weights, such as `ViT-B-16-SigLIP/webli`.
-        download: whether to ask the hub for an `hf-hub:` checkpoint that its cache lacks.
+        download: whether to ask for a checkpoint that is not on this machine.
 
     Raises:
         ConfigurationError: the name is none of these.
@@ -90,7 +90,7 @@ def resolve_model(name: str, *, download: bool = True) -> ModelSpec:
         return _local(name)
     if name.startswith(HUB_PREFIX):
         return _on_hub(name, download=download)
-    return _built_in(name)
+    return _built_in(name, download=download)
 
 
 def _local(name: str) -> ModelSpec:
@@ -117,7 +117,7 @@ def _on_hub(name: str, *, download: bool) -> ModelSpec:
     return _spec(name, folder, _weights(folder), repository.rsplit("/", 1)[1], name)
 
 
-def _built_in(name: str) -> ModelSpec:
+def _built_in(name: str, *, download: bool) -> ModelSpec:
     architecture, separator, tag = name.rpartition("/")
     if not separator or not architecture or not tag:
         raise ConfigurationError(
@@ -139,8 +139,14 @@ def _built_in(name: str) -> ModelSpec:
             f"CATALOG_MODEL is {name!r}, and open_clip knows no weights {tag!r} of {architecture}; "
             f"it knows: {tags}"
         )
+    checkpoint = None if download else _cached(weights)
+    if checkpoint is None and not download:
+        raise CheckpointError(
+            f"the weights {tag!r} of {architecture} are not on this machine, and a question is not "
+            "worth their download; the first sync fetches them"
+        )
     try:
-        checkpoint = Path(pretrained.download_pretrained(weights))
+        checkpoint = checkpoint or Path(pretrained.download_pretrained(weights))
     except Exception as error:
         raise CheckpointError(
             f"the weights {tag!r} of {architecture} cannot be downloaded: {error}"
@@ -149,6 +155,21 @@ def _built_in(name: str) -> ModelSpec:
     preprocessing = {key: weights[key] for key in weights if key not in {"url", "hf_hub", "file"}}
     description = {"model_cfg": config, "preprocess_cfg": preprocessing}
     return _described(name, description, checkpoint, f"{architecture}-{tag}", architecture, tag)
+
+
+def _cached(weights: Mapping[str, Any]) -> Path | None:
+    """The file that open_clip's `download_pretrained` would take, found without asking anybody."""
+    from huggingface_hub import try_to_load_from_cache
+
+    # All of open_clip's are on the hub.
+    repository, _, name = str(weights.get("hf_hub") or "").rpartition("/")
+    if not repository:
+        return None
+    names = [name] if name else [WEIGHT_FILES[0], WEIGHT_FILES[2]]
+    if name.endswith((".bin", ".pth")):
+        names.insert(0, f"{name[:-4]}.safetensors")
+    cached = (try_to_load_from_cache(repository, one) for one in names)
+    return next((Path(path) for path in cached if isinstance(path, str)), None)
 
 
 def _weights(folder: Path) -> Path:

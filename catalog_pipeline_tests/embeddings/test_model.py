@@ -229,19 +229,15 @@ def test_an_empty_cache_without_network_says_what_to_do(tmp_path: Path) -> None:
     assert "local-dir:PATH" in done.stdout
 
 
-@pytest.mark.parametrize("cached", ["nothing", "the configuration"])
-def test_who_only_asks_connects_to_nothing(tmp_path: Path, checkpoint: Path, cached: str) -> None:
-    cache = tmp_path / "cache"
-    if cached == "the configuration":
-        _hub_cache(cache, checkpoint)
-        next(cache.rglob(WEIGHTS)).unlink()
+def _asked_only(name: str, cache: Path) -> subprocess.CompletedProcess[str]:
+    """Resolved by a process that may not download; makes sure that it connects to nothing."""
     with socket.create_server(("127.0.0.1", 0)) as hub:
         done = subprocess.run(
             [
                 sys.executable,
                 "-c",
                 "from catalog_pipeline.embeddings.model import resolve_model\n"
-                "resolve_model('hf-hub:atelier/tiny', download=False)\n",
+                f"print(resolve_model({name!r}, download=False).checkpoint)\n",
             ],
             env=os.environ
             | {
@@ -256,5 +252,28 @@ def test_who_only_asks_connects_to_nothing(tmp_path: Path, checkpoint: Path, cac
         hub.settimeout(0)
         with pytest.raises(BlockingIOError):
             hub.accept()
+    return done
+
+
+@pytest.mark.parametrize("cached", ["nothing", "the configuration"])
+def test_who_only_asks_connects_to_nothing(tmp_path: Path, checkpoint: Path, cached: str) -> None:
+    cache = tmp_path / "cache"
+    if cached == "the configuration":
+        _hub_cache(cache, checkpoint)
+        next(cache.rglob(WEIGHTS)).unlink()
+    done = _asked_only("hf-hub:atelier/tiny", cache)
     assert "CheckpointError" in done.stderr
     assert "`hf download atelier/tiny`" in done.stderr
+
+
+def test_who_only_asks_for_a_model_of_open_clips_connects_to_nothing(tmp_path: Path) -> None:
+    name = "ViT-B-16-SigLIP/webli"
+    assert "CheckpointError: the weights 'webli'" in _asked_only(name, tmp_path).stderr
+    repository = tmp_path / "models--timm--ViT-B-16-SigLIP"
+    snapshot = repository / "snapshots" / ("c" * 40)
+    for folder in (snapshot, repository / "refs"):
+        folder.mkdir(parents=True)
+    (repository / "refs" / "main").write_text("c" * 40)
+    (snapshot / WEIGHTS).write_bytes(b"weights")
+    found = _asked_only(name, tmp_path)
+    assert found.stdout.strip() == str(snapshot / WEIGHTS), found.stderr
