@@ -5,24 +5,27 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
 
 from catalog_pipeline.cli.deployment import STORE, as_json, named_product
-from catalog_pipeline.cli.output import print_json, table, terminal
-from catalog_pipeline.embeddings.encode import Embedder
+from catalog_pipeline.cli.output import linked, print_json, printable, table, terminal
 from catalog_pipeline.errors import ConfigurationError
-from catalog_pipeline.exhibits.search_page import Question, search_page
-from catalog_pipeline.files import DataFolder
-from catalog_pipeline.images.blobs import DamagedBlobError, read_blob
 from catalog_pipeline.search import MAX_LIMIT, Hit, product_payload
 from catalog_pipeline.search import search as find
 from catalog_pipeline.settings import Settings, load_settings
 from catalog_pipeline.vectors.open import open_index
 
+if TYPE_CHECKING:
+    from catalog_pipeline.exhibits.search_page import Question
+
 Query = str | bytes | Path | UUID
+
+# Columns of a terminal that a hit is read well on. An address stands beside them in one piece, or
+# not at all: a broken one can be neither clicked nor copied.
+_READABLE = 80
 
 
 @click.command()
@@ -56,6 +59,9 @@ def search(
 ) -> None:
     """Find the products nearest to words, to a picture or to another product.
 
+    In a terminal a hit's title links to its page; where there is room, and in a pipe, the page's
+    address stands beside it.
+
     \b
     Examples:
       catalog search --text "striped blue dress" --in-stock --max-price 100
@@ -69,14 +75,18 @@ def search(
         write_page(html, settings, _question(settings, query, filters), hits)
     if as_json:
         print_json({"hits": hits})
-    else:
-        show(hits)
+        return
+    show(hits)
+    if filters["currency"] is None and {filters["min_price"], filters["max_price"]} != {None}:
+        _hint_at_currencies(hits)
 
 
 def run_search(settings: Settings, query: Query, **filters: Any) -> list[Hit]:
     """Search by the settings; the model is loaded only for words and pictures."""
     encoder = None
     if not isinstance(query, UUID):
+        from catalog_pipeline.embeddings.encode import Embedder
+
         encoder = Embedder(
             settings.model,
             device=settings.device,
@@ -92,20 +102,38 @@ def show(hits: list[Hit]) -> None:
     if not hits:
         click.echo("Nothing matches.")
         return
+    console = terminal()
+    columns = ["score", "store", "id", "title", "price", "in stock"]
+    widest = max(len(str(hit.payload.get("product_url"))) for hit in hits)
+    if not console.is_terminal or console.width - widest >= _READABLE:
+        columns.append("page")
     rows = [
         [
             hit.score,
             hit.payload["store_id"],
             hit.payload["external_id"],
-            hit.payload["title"],
+            linked(hit.payload["title"], hit.payload.get("product_url")),
             _price(hit.payload),
             hit.payload.get("in_stock"),
             hit.payload.get("product_url"),
-        ]
+        ][: len(columns)]
         for hit in hits
     ]
-    columns = ["score", "store", "id", "title", "price", "in stock", "page"]
-    terminal().print(table(columns, rows, numbers=["score", "price"]))
+    console.print(table(columns, rows, numbers=["score", "price"], unbroken=["page"]))
+
+
+def _hint_at_currencies(hits: list[Hit]) -> None:
+    """Prices are compared as numbers, which means little between currencies."""
+    currencies = sorted({str(hit.payload.get("currency")) for hit in hits} - {"None"})
+    if len(currencies) > 1:
+        known = ", ".join(currencies[:-1]) + f" and {currencies[-1]}"
+        click.echo(
+            printable(
+                f"Prices in {known} were compared as if they were one currency; "
+                f"--currency {currencies[0]} asks for one."
+            ),
+            err=True,
+        )
 
 
 def write_page(path: Path, settings: Settings, question: Question, hits: list[Hit]) -> None:
@@ -114,6 +142,9 @@ def write_page(path: Path, settings: Settings, question: Question, hits: list[Hi
     Raises:
         ConfigurationError: the file cannot be written.
     """
+    from catalog_pipeline.exhibits.search_page import search_page
+    from catalog_pipeline.files import DataFolder
+
     models = {str(hit.payload["model_version"]) for hit in hits}
     origin = [settings.collection, *models, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"]
     page = search_page(question, hits, DataFolder(settings.data_dir), ", ".join(origin))
@@ -136,6 +167,10 @@ def _query(text: str | None, image: Path | None, product: str | None) -> Query:
 
 
 def _question(settings: Settings, query: Query, filters: dict[str, Any]) -> Question:
+    from catalog_pipeline.exhibits.search_page import Question
+    from catalog_pipeline.files import DataFolder
+    from catalog_pipeline.images.blobs import DamagedBlobError, read_blob
+
     conditions = _conditions(**filters)
     if isinstance(query, str):
         return Question("Search by text", query.strip(), conditions=conditions)

@@ -25,7 +25,7 @@ from catalog_pipeline.cli.deployment import (
     stores_to_look_after,
     use_dagster_home,
 )
-from catalog_pipeline.cli.output import print_json, printable, say, table, terminal
+from catalog_pipeline.cli.output import Records, print_json, printable, say, table, terminal
 from catalog_pipeline.defs.night import last_night
 from catalog_pipeline.defs.run_records import settle
 from catalog_pipeline.defs.runs import end_dead_runs
@@ -111,7 +111,7 @@ def _document(one: StoreStanding) -> dict[str, Any]:
     return {**dataclasses.asdict(rest.pop("summary")), **rest, "circuit": circuit}
 
 
-def overview(found: Sequence[StoreStanding], now: datetime) -> Table:
+def overview(found: Sequence[StoreStanding], now: datetime) -> Records:
     """A line for each store."""
     numbers = ["live", "accepted", "vectors", "points", "owed"]
     rows: list[list[Any]] = [
