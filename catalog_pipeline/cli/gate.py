@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -28,9 +27,12 @@ from catalog_pipeline.gate_preview import (
     described,
     preview_gate,
 )
-from catalog_pipeline.settings import load_settings
-from catalog_pipeline.stores import StoreConfig
+from catalog_pipeline.settings import Settings, load_settings
+from catalog_pipeline.stores import QualityThresholds, StoreConfig
 
+Proposals = Sequence[tuple[StoreConfig, QualityThresholds]]
+
+_SHEET = "gate-preview.webp"
 _FORMATS = {".png": "PNG", ".webp": "WEBP"}
 _QUALITY = 85
 
@@ -52,7 +54,8 @@ def gate() -> None:
 @click.option(
     "--sheet",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw the pictures into this .webp or .png file, in place of a temporary one.",
+    help="Draw the pictures into this .webp or .png file. Without it, gate-preview.webp in a local "
+    "data folder is made anew each time.",
 )
 @as_json
 def preview(
@@ -86,13 +89,17 @@ def preview(
     changed = [change for one in found for change in one.changes]
     # Scripts ask for the file that they want.
     if changed and (sheet is not None or not as_json):
-        sheet = _written(gate_sheet(DataFolder(settings.data_dir), changed), sheet)
+        sheet = sheet or _usual_sheet(settings)
+        _write(gate_sheet(DataFolder(settings.data_dir), changed), sheet)
     else:
         sheet = None
     if as_json:
         print_json({"stores": found, "sheet": sheet})
         return
-    _show(terminal(), found, sheet)
+    console = terminal()
+    _show(console, found, sheet)
+    for line in _closing(found, proposed):
+        say(console, line)
 
 
 def _parsed(changes: Sequence[str]) -> dict[str, str]:
@@ -126,26 +133,25 @@ def _current(chosen: Iterable[StoreConfig]) -> str:
 
 def _number(value: float) -> str:
     """As stores.yaml has it, in full."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{len(names)} stores"
 
 
-def _written(drawing: Image.Image, path: Path | None) -> Path:
+def _usual_sheet(settings: Settings) -> Path:
+    """Always the same file, so that looking again and again leaves one and not many."""
+    return Path(_SHEET) if settings.data_is_remote else settings.local_data_dir / _SHEET
+
+
+def _write(drawing: Image.Image, path: Path) -> None:
     try:
-        if path is None:
-            with tempfile.NamedTemporaryFile(
-                prefix="gate-preview-", suffix=".webp", delete=False
-            ) as file:
-                path = Path(file.name)
         drawing.save(path, _FORMATS[path.suffix.lower()], quality=_QUALITY)
     except OSError as error:
         raise ConfigurationError(
-            f"{path or tempfile.gettempdir()} cannot be written: {error.strerror or error}"
+            f"{path} cannot be written: {error.strerror or error}; name another --sheet"
         ) from error
-    return path
 
 
 def _show(console: Console, found: Sequence[StorePreview], sheet: Path | None) -> None:
@@ -174,8 +180,6 @@ def _show(console: Console, found: Sequence[StorePreview], sheet: Path | None) -
             say(console, f"{one.store_id}: {line}")
     if sheet is not None:
         say(console, f"The pictures: {sheet}")
-    for line in _closing(found):
-        say(console, line)
 
 
 def _counts(one: StorePreview) -> tuple[int, ...]:
@@ -198,14 +202,27 @@ def _notes(one: StorePreview) -> list[str]:
     return [f"{count:,} pictures {what}" for what, count in counted.items() if count]
 
 
-def _closing(found: Sequence[StorePreview]) -> list[str]:
-    set_to = {name: then for one in found for name, (_, then) in one.thresholds.items()}
+def _closing(found: Sequence[StorePreview], proposed: Proposals) -> list[str]:
     if not any(one.changes for one in found):
         return ["No verdict would change; nothing was written."]
-    if not set_to:
+    if not any(one.thresholds for one in found):
         return ["Nothing was written; the next sync of each store judges so."]
-    quality = ", ".join(f"{name}: {_number(value)}" for name, value in set_to.items())
     return [
         "Nothing was written. The next sync of each store judges so with this in stores.yaml:",
-        f"  quality: {{{quality}}}",
+        *_blocks(found, proposed),
     ]
+
+
+def _blocks(found: Sequence[StorePreview], proposed: Proposals) -> Iterator[str]:
+    """What stands in place of each store's `quality:`, with all that it says already."""
+    stores: dict[tuple[str, ...], list[str]] = {}
+    for preview, (store, thresholds) in zip(found, proposed, strict=True):
+        if preview.thresholds:
+            said = store.quality.model_fields_set | preview.thresholds.keys()
+            keys = (
+                f"{name}: {_number(value)}" for name, value in described(thresholds) if name in said
+            )
+            stores.setdefault(tuple(keys), []).append(store.id)
+    for block, ids in stores.items():
+        yield "    quality:" + (f"  # {_some(ids)}" if len(stores) > 1 else "")
+        yield from (f"      {key}" for key in block)
