@@ -45,8 +45,9 @@ _NARROWEST = 60
 def status(as_json: bool) -> None:
     """Show every store in a line, and below what needs a person and where to begin.
 
-    A store needs a person when removals wait, its circuit is open, records are in quarantine, its
-    last sync failed, no walk saw it whole lately, or pictures are owed. --json tells all of it.
+    A store needs a person when removals wait, its circuit is open, its last sync or a check
+    failed, no walk saw it whole lately, pictures are owed, or many of its records are in
+    quarantine: at least three, and more than 5% of them. --json tells all of it.
 
     \b
     Examples:
