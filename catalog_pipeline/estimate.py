@@ -39,7 +39,8 @@ class FullSync:
         pictures: to fetch.
         vectors: to embed, by the share that the gate accepted.
         seconds: from the first request to the last point.
-        bytes: on disk: pictures, archive, rows, vectors and points.
+        bytes: on disk: pictures, archive, rows, vectors and points; None where the size of a
+            vector is not known.
         rates: what the time goes by; those that nothing was measured of are assumed.
     """
 
@@ -47,12 +48,12 @@ class FullSync:
     pictures: int
     vectors: int
     seconds: float
-    bytes: int
+    bytes: int | None
     rates: Rates
 
 
 def estimate_full_sync(
-    connection: Connection, store: StoreConfig, walk: ArchivedWalk, *, dimensions: int
+    connection: Connection, store: StoreConfig, walk: ArchivedWalk, *, dimensions: int | None
 ) -> FullSync | None:
     """Reckon from a sample whose stages are done; None if it, or the store, says too little.
 
@@ -60,7 +61,7 @@ def estimate_full_sync(
         connection: any connection.
         store: the store.
         walk: the sample's.
-        dimensions: of a vector.
+        dimensions: of a vector; None where no model is at hand to say so.
 
     Raises:
         FileNotFoundError: a page of the walk was removed meanwhile.
@@ -84,13 +85,15 @@ def estimate_full_sync(
         + (rates.load_seconds + rates.embeddings.seconds(vectors) if vectors else 0.0)
         + rates.points.seconds(round(live * each))
     )
-    taken = (
-        _packed(walk) * announced / manifest.ids
-        + pictures * _picture_bytes(connection, scope)
-        + announced * _BYTES_OF_A_PRODUCT
-        + vectors * dimensions * _BYTES_OF_A_DIMENSION
-    )
-    return FullSync(announced, pictures, vectors, round(seconds, 1), round(taken), rates)
+    taken = None
+    if dimensions is not None:
+        taken = round(
+            _packed(walk) * announced / manifest.ids
+            + pictures * _picture_bytes(connection, scope)
+            + announced * _BYTES_OF_A_PRODUCT
+            + vectors * dimensions * _BYTES_OF_A_DIMENSION
+        )
+    return FullSync(announced, pictures, vectors, round(seconds, 1), taken, rates)
 
 
 def _picture_bytes(connection: Connection, scope: Scope) -> float:

@@ -6,18 +6,22 @@ import difflib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
 from click.shell_completion import CompletionItem
 
-from catalog_pipeline.catalog.accepted import stores_in_force
-from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.identity import product_id
+from catalog_pipeline.embeddings.model import ModelSpec, resolve_model
+from catalog_pipeline.embeddings.problems import CheckpointError
 from catalog_pipeline.errors import CatalogError, ConfigurationError
 from catalog_pipeline.settings import Settings, load_settings
 from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.stores_file import StoresFile, load_stores
+
+if TYPE_CHECKING:
+    from catalog_pipeline.catalog.database import Database
 
 
 class StoreName(click.ParamType[str]):
@@ -47,6 +51,8 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON d
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
     """The database, at this code's schema."""
+    from catalog_pipeline.catalog.database import Database
+
     database = Database(settings.database)
     try:
         database.migrate()
@@ -70,6 +76,8 @@ def stores_to_look_after(settings: Settings, database: Database) -> StoresFile:
     Raises:
         ConfigurationError: the file is absent or wrong, and none was ever accepted.
     """
+    from catalog_pipeline.catalog.accepted import stores_in_force
+
     found = stores_in_force(database, settings.stores_file)
     if found.problem is not None:
         click.echo(found.problem, err=True)
@@ -87,6 +95,23 @@ def pick_store(stores: StoresFile, store_id: str) -> StoreConfig:
     close = difflib.get_close_matches(store_id, stores.stores, n=1)
     hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(stores.stores))}"
     raise ConfigurationError(f"store {store_id!r} is not in {stores.path}; {hint}")
+
+
+def model_at_hand(settings: Settings, untold: str) -> ModelSpec | None:
+    """The configured model, for a command that only asks; a question is not worth a download.
+
+    Args:
+        settings: of this deployment.
+        untold: what cannot be told without the model; said, with the reason, where it is not here.
+
+    Raises:
+        ConfigurationError: the settings name no model.
+    """
+    try:
+        return resolve_model(settings.model, download=False)
+    except CheckpointError as error:
+        click.echo(f"{untold}: {error}", err=True)
+        return None
 
 
 def named_product(name: str, parameter: str) -> UUID:

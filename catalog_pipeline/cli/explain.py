@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
-from catalog_pipeline.cli.deployment import STORE, as_json, open_database, read_stores
-from catalog_pipeline.cli.output import print_json, printable
-from catalog_pipeline.embeddings.model import resolve_model
-from catalog_pipeline.explain import Explanation, ImageTrace
-from catalog_pipeline.explain import explain as trace
-from catalog_pipeline.files import DataFolder
-from catalog_pipeline.products.archive import Archive
+from catalog_pipeline.cli.deployment import (
+    STORE,
+    as_json,
+    model_at_hand,
+    open_database,
+    read_stores,
+)
+from catalog_pipeline.cli.output import jsonable, print_json, printable
 from catalog_pipeline.settings import load_settings
-from catalog_pipeline.vectors.index import collection_name
+
+if TYPE_CHECKING:
+    from catalog_pipeline.explain import Explanation, ImageTrace
+
+# What is owed there is told by the model's version.
+_OF_VECTORS = ("image_embeddings", "qdrant_points")
 
 
 @click.command()
@@ -32,8 +40,15 @@ def explain(product: str, store_id: str | None, no_archive: bool, as_json: bool)
       catalog explain atelier:1042
       catalog explain https://shop.example.com/product/striped-dress/
     """
+    from catalog_pipeline.explain import explain as trace
+    from catalog_pipeline.files import DataFolder
+    from catalog_pipeline.products.archive import Archive
+    from catalog_pipeline.vectors.index import collection_name
+
     settings = load_settings()
-    model_version = resolve_model(settings.model).model_version
+    model = model_at_hand(settings, "Vectors and points are not told")
+    # One that no vector has, where it is not known.
+    model_version = model.model_version if model else ""
     with open_database(settings) as database:
         found = trace(
             database,
@@ -44,15 +59,22 @@ def explain(product: str, store_id: str | None, no_archive: bool, as_json: bool)
             archive=None if no_archive else Archive(DataFolder(settings.data_dir)),
             store_id=store_id,
         )
+    if model is None:
+        found = [
+            replace(one, points=[], owed=[it for it in one.owed if it.stage not in _OF_VECTORS])
+            for one in found
+        ]
     if as_json:
-        print_json({"products": found})
+        untold = {} if model else {"points": None}
+        print_json({"products": [jsonable(one) | untold for one in found]})
         return
+    nothing = "nothing" if model else "nothing before its vectors"
     for one in found:
-        for line in _lines(one):
+        for line in _lines(one, nothing):
             click.echo(printable(line))
 
 
-def _lines(one: Explanation) -> Iterator[str]:
+def _lines(one: Explanation, nothing: str) -> Iterator[str]:
     yield f"{one.title}  ({one.store_id}:{one.external_id}, {one.product_id})"
     yield f"  state      {one.state}"
     yield f"  walks      row from {one.changed_in}, first seen in {one.first_walk}" + (
@@ -72,7 +94,7 @@ def _lines(one: Explanation) -> Iterator[str]:
         at = f" at {owed.at:%Y-%m-%d %H:%M} UTC" if owed.at else ""
         yield f"  owed       {owed.stage}: {owed.what}{at}, as {owed.why}"
     if not one.owed:
-        yield "  owed       nothing"
+        yield f"  owed       {nothing}"
 
 
 def _image_lines(image: ImageTrace) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.rates import Rate, Rates
 from catalog_pipeline.cli.summary import duration, size
-from catalog_pipeline.embeddings.model import resolve_model
+from catalog_pipeline.embeddings.model import ModelSpec
 from catalog_pipeline.estimate import FullSync, estimate_full_sync
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.products.archive import Archive, ArchivedWalk
@@ -14,18 +14,22 @@ from catalog_pipeline.stores import StoreConfig
 
 
 def estimate(
-    settings: Settings, database: Database, store: StoreConfig, walk_id: str | None = None
+    settings: Settings,
+    database: Database,
+    store: StoreConfig,
+    model: ModelSpec | None,
+    walk_id: str | None = None,
 ) -> FullSync | None:
     """Reckon from one walk of a store, or from the newest that can be reckoned from.
 
     Raises:
-        CatalogError: the model cannot be found, or the records of a walk are damaged.
+        ArchiveError: the records of a walk are damaged.
     """
     archive = Archive(DataFolder(settings.data_dir))
     walk = _newest(archive, store) if walk_id is None else archive.open(store.id, walk_id)
     if walk is None:
         return None
-    dimensions = resolve_model(settings.model).dimensions
+    dimensions = None if model is None else model.dimensions
     with database.read() as connection:
         return estimate_full_sync(connection, store, walk, dimensions=dimensions)
 
@@ -34,10 +38,11 @@ def estimate_lines(found: FullSync | None) -> list[str]:
     """The estimate in text: what there is, what it takes, and what that stands on."""
     if found is None:
         return ["cannot be reckoned: the store does not say how many products it has"]
+    taken = "an unknown size" if found.bytes is None else size(found.bytes)
     return [
         f"{found.products:,} products, about {found.pictures:,} pictures and {found.vectors:,} "
         "vectors",
-        f"about {duration(found.seconds)} and {size(found.bytes)} on disk",
+        f"about {duration(found.seconds)} and {taken} on disk",
         f"at {_basis(found.rates)}",
     ]
 

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from catalog_pipeline.cli.deployment import (
     STORE,
     as_json,
+    model_at_hand,
     open_database,
     pick_store,
     stores_to_look_after,
 )
-from catalog_pipeline.cli.full_sync import estimate, estimate_lines
 from catalog_pipeline.cli.output import jsonable, print_json, say, table, terminal
 from catalog_pipeline.cli.summary import duration
-from catalog_pipeline.embeddings.model import resolve_model
-from catalog_pipeline.estimate import FullSync
-from catalog_pipeline.files import DataFolder
-from catalog_pipeline.plan import Plan
-from catalog_pipeline.plan import plan as make_plan
-from catalog_pipeline.products.archive import Archive
+from catalog_pipeline.embeddings.model import ModelSpec
 from catalog_pipeline.settings import load_settings
-from catalog_pipeline.vectors.index import collection_name
+
+if TYPE_CHECKING:
+    from catalog_pipeline.estimate import FullSync
+    from catalog_pipeline.plan import Plan
+
+# What the model's version decides; without it, none of a plan's numbers for these is true.
+_OF_VECTORS = (
+    *("embed", "embed_at_most", "load", "refresh"),
+    *("remove", "removal_limit", "removals_wait", "seconds"),
+)
 
 
 @click.command()
@@ -41,8 +45,16 @@ def plan(store: str | None, as_json: bool) -> None:
       catalog plan
       catalog plan atelier --json
     """
+    from catalog_pipeline.cli.full_sync import estimate
+    from catalog_pipeline.files import DataFolder
+    from catalog_pipeline.plan import plan as make_plan
+    from catalog_pipeline.products.archive import Archive
+    from catalog_pipeline.vectors.index import collection_name
+
     settings = load_settings()
-    model_version = resolve_model(settings.model).model_version
+    model = model_at_hand(settings, "What vectors and points would take is not told")
+    # One that no vector has, where it is not known.
+    version = model.model_version if model else ""
     with open_database(settings) as database:
         stores = stores_to_look_after(settings, database)
         chosen = [pick_store(stores, store)] if store else list(stores.stores.values())
@@ -51,53 +63,54 @@ def plan(store: str | None, as_json: bool) -> None:
             make_plan(
                 database,
                 one,
-                model_version=model_version,
-                collection=collection_name(settings.collection, model_version),
+                model_version=version,
+                collection=collection_name(settings.collection, version),
                 archive=archive,
             )
             for one in chosen
         ]
         first = {
-            one.store_id: estimate(settings, database, stores.stores[one.store_id])
+            one.store_id: estimate(settings, database, stores.stores[one.store_id], model)
             for one in found
             if one.watermark is None
         }
     if as_json:
+        untold = {} if model else dict.fromkeys(_OF_VECTORS)
         print_json(
-            {"stores": [jsonable(one) | {"full_sync": first.get(one.store_id)} for one in found]}
+            {
+                "stores": [
+                    jsonable(one) | untold | {"full_sync": first.get(one.store_id)} for one in found
+                ]
+            }
         )
         return
     numbers = ["walks", "fetch", "judge", "embed", "load", "refresh", "remove", "left", "time"]
-    rows = [
-        [
-            one.store_id,
-            one.walks,
-            one.fetch,
-            one.judge,
-            one.embed_at_most,
-            one.load,
-            one.refresh,
-            sum(one.remove.values()),
-            one.left,
-            _time(one, first),
-        ]
-        for one in found
-    ]
+    rows = [_row(one, first.get(one.store_id), model) for one in found]
     console = terminal()
     console.print(table(["store", *numbers], rows, numbers=numbers))
     for one in found:
-        for line in _notes(one, first.get(one.store_id)):
+        for line in _notes(one, first.get(one.store_id), model):
             say(console, f"{one.store_id}: {line}")
 
 
-def _time(one: Plan, first: Mapping[str, FullSync | None]) -> str:
+def _row(one: Plan, whole: FullSync | None, model: ModelSpec | None) -> list[Any]:
+    of_vectors = [one.embed_at_most, one.load, one.refresh, sum(one.remove.values())]
+    return [
+        *(one.store_id, one.walks, one.fetch, one.judge),
+        *(of_vectors if model else [None] * len(of_vectors)),
+        *(one.left, _time(one, whole, model)),
+    ]
+
+
+def _time(one: Plan, whole: FullSync | None, model: ModelSpec | None) -> str:
     if one.watermark is not None:
-        return duration(one.seconds)
-    whole = first.get(one.store_id)
+        return duration(one.seconds) if model else "unknown"
     return "unknown" if whole is None else duration(whole.seconds)
 
 
-def _notes(one: Plan, whole: FullSync | None) -> list[str]:
+def _notes(one: Plan, whole: FullSync | None, model: ModelSpec | None) -> list[str]:
+    from catalog_pipeline.cli.full_sync import estimate_lines
+
     notes = []
     if one.watermark is None:
         notes.append("never read to its end; the next sync reads all of it")
@@ -111,7 +124,7 @@ def _notes(one: Plan, whole: FullSync | None) -> list[str]:
             f"{sum(one.remove.values())} removals would wait for an approval, more "
             f"than {one.removal_limit} at once are not made unasked"
         )
-    if one.watermark is not None:
+    if one.watermark is not None and model:
         notes.append(f"the time stands on {_basis(one)}")
     return notes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,8 +26,9 @@ from catalog_pipeline.settings import Settings, load_settings
 from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.vectors.index import VectorIndex
 from catalog_pipeline.vectors.open import open_index
-from catalog_pipeline.vectors.reconcile import CHECK, Reconciliation, SourceIds, repair
-from catalog_pipeline.vectors.reconcile import reconcile as compare
+
+if TYPE_CHECKING:
+    from catalog_pipeline.vectors.reconcile import Reconciliation
 
 _MOST_SHOWN = 5
 
@@ -49,7 +50,8 @@ def reconcile(store: str | None, mend: bool, as_json: bool) -> None:
       catalog reconcile atelier --repair
     """
     settings = load_settings()
-    model = resolve_model(settings.model)
+    # Without its name no collection can be looked at, which alone is not worth a download.
+    model = resolve_model(settings.model, download=mend)
     with open_database(settings) as database, open_index(settings) as index:
         stores = stores_to_look_after(settings, database)
         chosen = [pick_store(stores, store)] if store else list(stores.stores.values())
@@ -71,6 +73,9 @@ def _one(
     *,
     mend: bool,
 ) -> dict[str, Any]:
+    from catalog_pipeline.vectors.reconcile import SourceIds, repair
+    from catalog_pipeline.vectors.reconcile import reconcile as compare
+
     files = DataFolder(settings.data_dir)
     seen = newest_complete_ids(Archive(files), store)
     source = None if seen is None else SourceIds(*seen)
@@ -97,6 +102,8 @@ def _one(
 
 def _keep(database: Database, found: Reconciliation) -> None:
     """Let the check that speaks for all stores know of it."""
+    from catalog_pipeline.vectors.reconcile import CHECK
+
     with database.write() as connection:
         record_verdict(connection, CHECK, found.verdict())
 

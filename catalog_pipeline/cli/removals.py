@@ -25,7 +25,7 @@ from catalog_pipeline.cli.deployment import (
 )
 from catalog_pipeline.cli.output import print_json, table, terminal
 from catalog_pipeline.embeddings.model import resolve_model
-from catalog_pipeline.errors import CatalogError
+from catalog_pipeline.errors import CatalogError, PermanentError
 from catalog_pipeline.settings import Settings, load_settings
 from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.vectors.guard import WaitingPoints, waiting_points
@@ -99,14 +99,14 @@ class _Waiting:
                 f"{self.counts['products']} removals of products and {self.counts['points']} of "
                 "points wait; say which with --of products or --of points"
             )
-        return kinds[0] if kinds else "products"
+        return kinds[0] if kinds else "products" if self.points is not None else "points"
 
 
 def _look(settings: Settings, database: Database, store: StoreConfig) -> _Waiting:
     with database.read() as connection:
         products = waiting_removals(connection, store.id)
     try:
-        model = resolve_model(settings.model)
+        model = resolve_model(settings.model, download=False)
         with open_index(settings) as index:
             points = waiting_points(
                 database, index, store, model.model_version, settings.collection
@@ -121,6 +121,8 @@ def _look(settings: Settings, database: Database, store: StoreConfig) -> _Waitin
 def _approve(
     database: Database, store_id: str, stage: Stage, count: int, waiting: _Waiting, reason: str
 ) -> None:
+    if stage == "points" and waiting.points is None:
+        raise PermanentError("no removal of points can be approved where none can be looked at")
     who = getpass.getuser()
     if stage == "products":
         approve_products(database, store_id, count, who=who, reason=reason)
@@ -139,7 +141,8 @@ def _approve(
 
 def _show(store_id: str, waiting: _Waiting, *, approved: bool) -> None:
     if not any(waiting.counts.values()):
-        click.echo(f"{store_id}: no removal waits.")
+        of = "" if waiting.points is not None else " of products"
+        click.echo(f"{store_id}: no removal{of} waits.")
         return
     rows: list[list[Any]] = [
         ["product", one.external_id, one.reason, one.title] for one in waiting.products

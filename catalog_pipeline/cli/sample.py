@@ -10,11 +10,11 @@ import click
 
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.queries import some_loaded_products
-from catalog_pipeline.cli.deployment import open_database
+from catalog_pipeline.cli.deployment import model_at_hand, open_database
 from catalog_pipeline.cli.full_sync import estimate, estimate_lines
-from catalog_pipeline.cli.status import settle_runs
+from catalog_pipeline.cli.run_records import settle_runs
 from catalog_pipeline.cli.summary import INDENT, counts, listed
-from catalog_pipeline.embeddings.model import resolve_model
+from catalog_pipeline.embeddings.model import ModelSpec
 from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.estimate import FullSync
 from catalog_pipeline.search import search
@@ -63,11 +63,13 @@ def summarise_sample(
     """
     walk, rows = stages["raw_products"], stages["products"]
     images, loaded = stages["product_images"], stages["qdrant_points"]
+    # A daemon's run may have had it on another machine.
+    model = model_at_hand(settings, "Size and neighbours are not told")
     with open_database(settings) as database:
         # The estimate goes by what this run has just measured.
         settle_runs(settings, database)
-        full_sync = estimate(settings, database, store, str(walk["walk_id"]))
-        neighbours = _neighbours(settings, database, store)
+        full_sync = estimate(settings, database, store, model, str(walk["walk_id"]))
+        neighbours = [] if model is None else _neighbours(settings, database, store, model)
     return SampleSummary(
         products=int(walk["products"]),
         announced=walk.get("announced"),
@@ -114,12 +116,12 @@ def _headed(heading: str, texts: Sequence[str]) -> Iterator[str]:
         yield f"{'' if number else heading:<{INDENT}}{text}"
 
 
-def _neighbours(settings: Settings, database: Database, store: StoreConfig) -> list[Neighbours]:
-    model_version = resolve_model(settings.model).model_version
+def _neighbours(
+    settings: Settings, database: Database, store: StoreConfig, model: ModelSpec
+) -> list[Neighbours]:
+    collection = collection_name(settings.collection, model.model_version)
     with database.read() as connection:
-        asked = some_loaded_products(
-            connection, collection_name(settings.collection, model_version), store.id, ASKED
-        )
+        asked = some_loaded_products(connection, collection, store.id, ASKED)
     try:
         with open_index(settings, run="catalog sync") as index:
             return [

@@ -11,27 +11,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
-from dagster import DagsterError, DagsterInstance
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy.exc import SQLAlchemyError
 
 from catalog_pipeline.attention import Concern, StoreStanding, look_at
-from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.cli.deployment import (
     as_json,
+    model_at_hand,
     open_database,
     stores_to_look_after,
-    use_dagster_home,
 )
 from catalog_pipeline.cli.output import Records, print_json, printable, say, table, terminal
-from catalog_pipeline.defs.night import last_night
-from catalog_pipeline.defs.run_records import settle
-from catalog_pipeline.defs.runs import end_dead_runs
-from catalog_pipeline.defs.standing import CHECKS
-from catalog_pipeline.embeddings.model import resolve_model
-from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.settings import Settings, load_settings
 from catalog_pipeline.vectors.index import collection_name
 
@@ -68,7 +59,13 @@ def status(as_json: bool) -> None:
 
 def standings(settings: Settings, now: datetime) -> list[StoreStanding]:
     """How each store of stores.yaml stands, for the configured model."""
-    model_version = _model_version(settings)
+    from catalog_pipeline.cli.run_records import settle_runs
+    from catalog_pipeline.defs.night import last_night
+    from catalog_pipeline.defs.standing import CHECKS
+
+    # The rows are worth showing on a machine that has no checkpoint, too.
+    model = model_at_hand(settings, "Vectors and points are not counted")
+    model_version = model.model_version if model else None
     collection = collection_name(settings.collection, model_version) if model_version else None
     with open_database(settings) as database:
         stores = stores_to_look_after(settings, database)
@@ -87,18 +84,6 @@ def standings(settings: Settings, now: datetime) -> list[StoreStanding]:
                 )
                 for store in stores.stores.values()
             ]
-
-
-def settle_runs(settings: Settings, database: Database) -> None:
-    """Bring the record of runs up to date, where there is an instance that knows any."""
-    try:
-        use_dagster_home(settings)
-        with DagsterInstance.get() as instance:
-            end_dead_runs(instance)
-            settle(instance, database)
-    except (DagsterError, SQLAlchemyError, CatalogError) as error:
-        # The counts are worth showing all the same.
-        click.echo(f"Dagster cannot be asked for its runs: {error}", err=True)
 
 
 def _document(one: StoreStanding) -> dict[str, Any]:
@@ -185,12 +170,3 @@ def _show_concern(console: Console, store_id: str, concern: Concern) -> None:
 
 def _stores_need(count: int) -> str:
     return "1 store needs" if count == 1 else f"{count:,} stores need"
-
-
-def _model_version(settings: Settings) -> str | None:
-    try:
-        return resolve_model(settings.model, download=False).model_version
-    except CatalogError as error:
-        # The rows are still worth showing on a machine that has no checkpoint.
-        click.echo(f"Vectors and points are not counted: {error}", err=True)
-        return None
