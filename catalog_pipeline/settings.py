@@ -25,8 +25,6 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from catalog_pipeline.errors import ConfigurationError
 from catalog_pipeline.sentences import sentence
@@ -129,6 +127,10 @@ class Settings(BaseModel):
         if value is None:
             _is_local(info, "the embedded database")
             return None
+        # Its import would be most of what reading the settings takes.
+        from sqlalchemy import make_url
+        from sqlalchemy.exc import ArgumentError
+
         try:
             url = make_url(value.get_secret_value())
         except (ArgumentError, ValueError):

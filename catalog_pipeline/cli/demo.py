@@ -17,20 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-from dagster import DagsterInstance
 from rich.console import Console
 
 from catalog_pipeline.cli.deployment import as_json, read_stores, use_dagster_home
 from catalog_pipeline.cli.output import EXIT_FAILED, notices, print_json, terminal
-from catalog_pipeline.cli.runs import register_partitions
 from catalog_pipeline.cli.search import run_search, show, write_page
 from catalog_pipeline.cli.sync import SyncRequest, sync_store
-from catalog_pipeline.defs.runs import end_dead_runs
 from catalog_pipeline.demo.model import DEMO_MODEL
 from catalog_pipeline.demo.samples import SampleStores, fingerprint, running_at
 from catalog_pipeline.demo.stores_file import KEY_VARIABLE, SECRET_VARIABLE, write_stores_file
 from catalog_pipeline.errors import CatalogError
-from catalog_pipeline.exhibits.search_page import Question
 from catalog_pipeline.instance import ensure_workspace
 from catalog_pipeline.search import Hit
 from catalog_pipeline.settings import PREFIX, Settings, load_settings
@@ -155,6 +151,8 @@ def _store_ids(settings: Settings) -> list[str]:
 
 def _search_something(settings: Settings, console: Console) -> list[Hit]:
     """Ask in words, and leave the answer as a page too."""
+    from catalog_pipeline.exhibits.search_page import Question
+
     console.print(f'\ncatalog search --text "{CLOSING_QUERY}"\n', markup=False)
     hits = run_search(settings, CLOSING_QUERY, limit=SHOWN)
     question = Question("Search by text", CLOSING_QUERY)
@@ -164,6 +162,11 @@ def _search_something(settings: Settings, console: Console) -> list[Hit]:
 
 def _serve_ui(settings: Settings, port: int) -> None:
     """Dagster's webserver and daemon over the demo's instance, until interrupted."""
+    from dagster import DagsterInstance
+
+    from catalog_pipeline.cli.runs import register_partitions
+    from catalog_pipeline.defs.runs import end_dead_runs
+
     use_dagster_home(settings)
     with DagsterInstance.get() as instance:
         register_partitions(instance, _store_ids(settings))

@@ -9,7 +9,6 @@ import click
 from catalog_pipeline.cli.deployment import as_json, open_database
 from catalog_pipeline.cli.output import print_json
 from catalog_pipeline.files import DataFolder
-from catalog_pipeline.prune import KEEP, prune_files
 from catalog_pipeline.settings import load_settings
 
 
@@ -22,12 +21,10 @@ def files() -> None:
 @click.option(
     "--days",
     type=click.IntRange(1),
-    default=KEEP.days,
-    show_default=True,
-    help="Remove what nothing has referred to for this many days.",
+    help="Remove what nothing has referred to for this many days; without it, a week.",
 )
 @as_json
-def prune(days: int, as_json: bool) -> None:
+def prune(days: int | None, as_json: bool) -> None:
     """Merge small parts, and remove files that nothing refers to any more.
 
     \b
@@ -35,9 +32,12 @@ def prune(days: int, as_json: bool) -> None:
       catalog files prune
       catalog files prune --days 1 --json
     """
+    from catalog_pipeline.prune import KEEP, prune_files
+
     settings = load_settings()
+    keep = KEEP if days is None else timedelta(days=days)
     with open_database(settings) as database:
-        report = prune_files(database, DataFolder(settings.data_dir), keep=timedelta(days=days))
+        report = prune_files(database, DataFolder(settings.data_dir), keep=keep)
     if as_json:
         print_json(report)
         return

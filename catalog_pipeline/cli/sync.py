@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
-from dagster import DagsterInstance, DagsterRunStatus
 from rich.console import Console
 
 from catalog_pipeline.cli.deployment import (
@@ -17,10 +16,7 @@ from catalog_pipeline.cli.deployment import (
     read_stores,
     use_dagster_home,
 )
-from catalog_pipeline.cli.follow import Follower
 from catalog_pipeline.cli.output import EXIT_FAILED, notices, print_json, say, terminal
-from catalog_pipeline.cli.runs import execute, register_partitions
-from catalog_pipeline.cli.sample import sample_lines, summarise_sample
 from catalog_pipeline.cli.summary import INDENT
 from catalog_pipeline.errors import ConfigurationError
 from catalog_pipeline.settings import Settings, load_settings
@@ -110,6 +106,8 @@ def sync(
     console = notices() if as_json else terminal()
     outcome = sync_store(settings, store, console, request)
     if sample is not None and outcome["succeeded"]:
+        from catalog_pipeline.cli.sample import sample_lines, summarise_sample
+
         config = pick_store(read_stores(settings), store)
         outcome["sample"] = found = summarise_sample(settings, config, outcome["stages"])
         if not as_json:
@@ -133,6 +131,11 @@ def sync_store(
     Raises:
         ConfigurationError: there is no such store, or it is inactive.
     """
+    from dagster import DagsterInstance, DagsterRunStatus
+
+    from catalog_pipeline.cli.follow import Follower
+    from catalog_pipeline.cli.runs import execute, register_partitions
+
     stores = read_stores(settings)
     if not pick_store(stores, store_id).active:
         raise ConfigurationError(f"store {store_id} is inactive in {stores.path}")
