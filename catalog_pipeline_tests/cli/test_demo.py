@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -69,7 +70,7 @@ def port() -> int:
         return int(listener.getsockname()[1])
 
 
-def start(folder: Path, port: int) -> subprocess.Popen[str]:
+def start(folder: Path, port: int, *arguments: str) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     # A person's settings must not reach the demo, nor the demo a person's deployment.
     environment = os.environ | {
@@ -77,11 +78,12 @@ def start(folder: Path, port: int) -> subprocess.Popen[str]:
         "CATALOG_QDRANT_URL": "http://127.0.0.1:9",
     }
     return subprocess.Popen(
-        [str(CATALOG), "demo", "--port", str(port)],
+        [str(CATALOG), "demo", "--port", str(port), *arguments],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        # A script reads what is answered, a person both.
+        stderr=subprocess.PIPE if arguments else subprocess.STDOUT,
         text=True,
     )
 
@@ -155,6 +157,22 @@ def test_the_demo_loads_two_stores_and_a_second_call_does_nothing(
     assert second.count(" 0 embedded, 160 had a vector") == 2
     assert second.count(" 0 upserted, 0 refreshed, 161 unchanged") == 2
     assert contents(folder) == before
+
+
+@pytest.mark.timeout(COMPLETION_SECONDS * 2)
+def test_a_script_is_answered_in_one_document(undisturbed: tuple[Path, str], port: int) -> None:
+    process = start(undisturbed[0], port, "--json")
+    answer, told = process.communicate(timeout=COMPLETION_SECONDS)
+    assert process.returncode == 0, told
+    found = json.loads(answer)
+    assert [one["store"] for one in found["stores"]] == ["atelier", "nordhavn"]
+    for one in found["stores"]:
+        assert one["succeeded"] is True
+        assert one["stages"]["qdrant_points"]["points"] == 161
+    assert found["query"] == "floral green shirt"
+    assert found["hits"][0]["payload"]["title"].startswith("Floral Green Shirt")
+    # Whoever waits sees how far it is.
+    assert "nordhavn" in told
 
 
 @pytest.mark.timeout(COMPLETION_SECONDS * 3)
