@@ -24,7 +24,7 @@ from catalog_pipeline.catalog.schema import image_attempts, image_verdicts, imag
 from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.images.blobs import DamagedBlobError, has_blob, read_blob, write_blob
-from catalog_pipeline.images.decode import Decoder
+from catalog_pipeline.images.decode import Decoder, UndecidedError
 from catalog_pipeline.images.download import Download, Downloader
 from catalog_pipeline.images.measure import Measurements
 from catalog_pipeline.images.owed import (
@@ -52,6 +52,8 @@ _BATCH = 64
 _SLOW_START_SECONDS = 1_800.0
 _SLOWEST_SECONDS = 2.0
 _BATCH_SECONDS = 2.0
+# The reason recorded for a picture that came, but about which its decoder could not say anything.
+UNDECIDED = "not decoded in time"
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,8 @@ class _Stage:
     decoder: Decoder
     tally: _Tally
     on_accepted: Callable[[], None] | None
+    # Contents that are owed a measurement still, so that no verdict may be made of an older one.
+    undecided: set[str] = dataclasses.field(default_factory=set)
 
     def remeasure(self) -> None:
         """Measure stored bytes again that another decoder measured or a limit kept undecoded."""
@@ -213,14 +217,17 @@ class _Stage:
         def work(sha256: str) -> tuple[str, Measurements | None]:
             try:
                 content = read_blob(self.files, sha256)
+                return sha256, self.decoder.measure(content, self.store.quality.max_pixels)
+            except UndecidedError:
+                self.undecided.add(sha256)
             except (FileNotFoundError, DamagedBlobError):
-                return sha256, None
-            return sha256, self.decoder.measure(content, self.store.quality.max_pixels)
+                pass
+            return sha256, None
 
         owed = owed_measurements(self.lease.database, self.store, self.scope)
         with workers(self.store.connections) as threads:
             for batch in batches(threads.map(work, owed), _BATCH, _BATCH_SECONDS):
-                lost = [sha256 for sha256, found in batch if found is None]
+                lost = [one for one, found in batch if found is None and one not in self.undecided]
                 rows = [image_row(sha256, found) for sha256, found in batch if found]
                 with self.lease.write() as connection:
                     upsert(connection, images, rows)
@@ -280,6 +287,8 @@ class _Stage:
             now = datetime.now(UTC)
             rows = []
             for image in page:
+                if image.image_sha256 in self.undecided:
+                    continue
                 verdict = judge(
                     image.measurements,
                     self.store.quality,
@@ -325,7 +334,12 @@ class _Stage:
         limit = self.store.quality.max_pixels
         with self.lease.database.read() as connection:
             measured = is_measured(connection, sha256, limit)
-        measurements = None if measured else self.decoder.measure(content, limit)
+        try:
+            measurements = None if measured else self.decoder.measure(content, limit)
+        except UndecidedError:
+            # The bytes are fetched again when this attempt is due again.
+            failed = dataclasses.replace(download, outcome="failed", reason=UNDECIDED)
+            return Fetched(owed, dataclasses.replace(failed, content=None))
         if self.on_accepted is not None and measurements is not None:
             verdict = judge(measurements, self.store.quality, is_placeholder=False)
             if verdict.accepted:

@@ -49,10 +49,22 @@ def _loop(_: bytes) -> None:
         pass
 
 
+def _idle(seconds: bytes) -> None:
+    # As a process is that gets no processor, or waits for something that does not come.
+    time.sleep(float(seconds))
+
+
+def _late(seconds: bytes) -> None:
+    ends = time.process_time() + float(seconds)
+    while time.process_time() < ends:
+        pass
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
 def _deaf(_: bytes) -> None:
-    # To all but SIGKILL, as C code is to what Python would handle.
+    # To all but SIGKILL and the system's own timers, as C code is to what Python would handle.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    time.sleep(60)
+    _loop(b"")
 
 
 def _hoard(_: bytes) -> None:
@@ -82,6 +94,8 @@ _WAYS: dict[bytes, Callable[[bytes], None]] = {
     b"abort": lambda _: os.abort(),
     b"exit": lambda _: os._exit(3),
     b"loop": _loop,
+    b"idle": _idle,
+    b"late": _late,
     b"deaf": _deaf,
     b"hoard": _hoard,
     b"lock": _lock,

@@ -20,6 +20,7 @@ from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.lease import hold_store
 from catalog_pipeline.catalog.schema import images
+from catalog_pipeline.images import decode
 from catalog_pipeline.images.decode import Decoder
 from catalog_pipeline.images.measure import measure
 from catalog_pipeline.images.pictures import UnreadablePictureError
@@ -290,7 +291,8 @@ print(*sorted(name for name in sys.modules if name.endswith("ImagePlugin")))
     assert not started.exists()
 
 
-def test_a_repeated_scan_is_cut_off_in_time() -> None:
+def test_a_repeated_scan_is_cut_off_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "_SHARE_SECONDS", 30.0)
     # 36 megapixels gone over 2,000 times: minutes for a decoder that is let.
     content = jpeg_of_scans(2_000)
     assert len(content) < 1_000_000

@@ -10,9 +10,12 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import time_machine
+from pebble import CONSTS
 from pytest_httpserver import HTTPServer
 from sqlalchemy import select
 
@@ -22,10 +25,10 @@ from catalog_pipeline.catalog.schema import image_attempts, image_verdicts, imag
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.images import decode
 from catalog_pipeline.images.blobs import blob_name, write_blob
-from catalog_pipeline.images.decode import Decoder, DecoderUnavailableError
+from catalog_pipeline.images.decode import Decoder, DecoderUnavailableError, UndecidedError
 from catalog_pipeline.images.measure import Measurements, measure
 from catalog_pipeline.images.quality import Issue
-from catalog_pipeline.images.sync import ImagesReport, sync_images
+from catalog_pipeline.images.sync import UNDECIDED, ImagesReport, sync_images
 from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline_tests.images.conftest import MakeStore
 from catalog_pipeline_tests.images.drawing import garment_bytes
@@ -50,6 +53,14 @@ POISONS = {
 }
 
 
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy this machine is, a worker gets the processor time that it may use."""
+    monkeypatch.setattr(decode, "_SHARE_SECONDS", 30.0)
+    monkeypatch.setattr(decode, "BUDGET_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("patience")
 @pytest.mark.parametrize("how", POISONS)
 def test_a_poison_picture_is_judged_and_so_are_those_in_flight_beside_it(how: str) -> None:
     began = time.monotonic()
@@ -62,6 +73,7 @@ def test_a_poison_picture_is_judged_and_so_are_those_in_flight_beside_it(how: st
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.usefixtures("patience")
 def test_many_pictures_that_kill_at_once_cost_no_other_its_verdict() -> None:
     # pebble reports a death before it has read that the picture was taken up, now and then.
     with _sabotaged(workers=3, timeout_seconds=5.0) as decoder:
@@ -80,6 +92,74 @@ def test_a_death_that_leaves_the_workers_pipe_locked_stops_nobody(
     assert [found.problem for found in bad] == ["corrupt"]
     assert good == [measure(garment_bytes(seed), LIMIT) for seed in range(12)]
     assert time.monotonic() - began < 15
+
+
+def test_whatever_a_picture_does_costs_less_than_a_quarter_of_a_minute() -> None:
+    # A pool starts in a second, and pebble looks at its workers ten times a second.
+    start, look = 1.0, decode._LOOK_SECONDS
+    alone = decode.BUDGET_SECONDS + look
+    hung = decode.TIMEOUT_SECONDS + decode._SHARE_SECONDS + decode._KILL_SECONDS + look
+    assert max(alone, hung) < 15
+    # One that dies as late as it can is still blamed, and one that got lost still has all its time.
+    assert 2 * decode.TIMEOUT_SECONDS + start <= decode.BUDGET_SECONDS
+    lost = decode._START_SECONDS + look + start
+    assert lost + decode.TIMEOUT_SECONDS + decode._SHARE_SECONDS <= decode.BUDGET_SECONDS
+    # pebble kills what it asked in vain to end.
+    assert CONSTS.term_timeout < decode._KILL_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("content", "verdict"),
+    [
+        (poison("loop"), "decoding took longer than 6 s"),
+        (poison("late", "4.5"), "decoding killed its process (exit code -11)"),
+        (poison("idle", "60"), None),
+    ],
+    ids=["busy", "dies late", "idle"],
+)
+def test_a_picture_costs_that_much_at_most_in_the_decoder_that_stages_use(
+    content: bytes, verdict: str | None
+) -> None:
+    with Decoder(workers=2, function=sabotage) as decoder:
+        decoder.measure(garment_bytes(1))
+        began = time.monotonic()
+        try:
+            found: str | None = decoder.measure(content).reason
+        except UndecidedError:
+            found = None
+        assert time.monotonic() - began < 15
+        assert decoder.measure(garment_bytes(2)).problem is None
+    # On a machine that gives it less of a processor than it needs, nothing is said of any.
+    assert found in (verdict, None)
+
+
+@pytest.mark.usefixtures("patience")
+def test_waiting_for_a_processor_is_not_held_against_a_picture() -> None:
+    with _sabotaged(workers=2, timeout_seconds=1.0) as decoder:
+        bad, _ = _together(decoder, [poison("idle", "3")], 2)
+    # The bytes are no picture, which is all that is wrong with them.
+    assert bad[0].problem == "corrupt"
+    assert "decoding" not in (bad[0].reason or "")
+
+
+def test_a_picture_that_is_never_measured_in_time_is_nobodys_verdict_and_harms_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(decode, "_SHARE_SECONDS", 1.0)
+    with _sabotaged(workers=2, timeout_seconds=1.0) as decoder, ThreadPoolExecutor(4) as threads:
+        idle = threads.submit(decoder.measure, poison("idle", "60"))
+        good = [threads.submit(decoder.measure, garment_bytes(seed)) for seed in range(8)]
+        with pytest.raises(UndecidedError, match="may have been too busy"):
+            idle.result(60)
+        assert [one.result(60).problem for one in good] == [None] * 8
+
+
+def test_no_second_try_begins_beyond_the_time_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "BUDGET_SECONDS", 0.0)
+    with _sabotaged(workers=1, timeout_seconds=2.0) as decoder:
+        with pytest.raises(UndecidedError):
+            decoder.measure(poison("SIGKILL"))
+        assert decoder.measure(garment_bytes(1)).problem is None
 
 
 def test_a_death_that_was_the_machines_doing_is_not_held_against_a_picture(tmp_path: Path) -> None:
@@ -208,6 +288,7 @@ class WatchedDecoder(Decoder):
         return super().measure(content, max_pixels)
 
 
+@pytest.mark.usefixtures("patience")
 def test_poison_is_recorded_with_its_reason_and_never_tried_again(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,3 +341,57 @@ def test_a_stored_picture_that_the_disk_changed_is_fetched_again_before_it_is_me
     with shop.database.read() as connection:
         (row,) = connection.execute(select(images)).all()
     assert (row.image_sha256, row.bytes) == (sha256, len(garment_bytes(1)))
+
+
+class BusyDecoder(Decoder):
+    """Decides about nothing while the machine is busy."""
+
+    def __init__(self) -> None:
+        super().__init__(workers=1)
+        self.is_busy = True
+
+    def measure(self, content: bytes, max_pixels: int | None = None) -> Measurements:
+        if self.is_busy:
+            raise UndecidedError("too busy")
+        return measure(content, max_pixels or LIMIT)
+
+
+def test_a_picture_that_a_busy_machine_did_not_decode_is_fetched_again_later(shop: Shop) -> None:
+    shop.serve({"/a.jpg": garment_bytes(1)})
+    decoder = BusyDecoder()
+    with time_machine.travel(datetime(2026, 11, 20, tzinfo=UTC)) as clock:
+        report = shop.sync(decoder)
+        assert (report.fetched, report.failed, report.accepted) == (0, {UNDECIDED: 1}, 0)
+        with shop.database.read() as connection:
+            assert connection.execute(select(images)).all() == []
+        decoder.is_busy = False
+        assert shop.sync(decoder).accepted == 0
+        clock.shift(timedelta(hours=1, minutes=1))
+        report = shop.sync(decoder)
+    assert (report.fetched, report.failed, report.accepted) == (1, {}, 1)
+
+
+def test_a_busy_machine_leaves_the_last_verdict_until_a_picture_is_measured_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.serve({"/a.jpg": garment_bytes(1), "/b.jpg": b"\xff\xd8\xff"})
+    decoder = BusyDecoder()
+    decoder.is_busy = False
+    before = shop.sync(decoder)
+    decoder.is_busy = True
+    monkeypatch.setattr("catalog_pipeline.images.owed.DECODER", "next")
+    monkeypatch.setattr("catalog_pipeline.images.records.DECODER", "next")
+    monkeypatch.setattr("catalog_pipeline.images.quality.DECODER", "next")
+    report = shop.sync(decoder)
+    assert (report.remeasured, report.judged, report.fetched) == (0, 0, 0)
+    assert (
+        (report.accepted, report.rejected)
+        == (before.accepted, before.rejected)
+        == (
+            1,
+            {Issue.CORRUPT: 1},
+        )
+    )
+    decoder.is_busy = False
+    report = shop.sync(decoder)
+    assert (report.remeasured, report.judged, report.accepted) == (2, 2, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -31,7 +32,7 @@ def escaped(text: str) -> str:
     return "".join(f"\\u{ord(one):04x}" for one in text)
 
 
-SPELLINGS = {
+SPELLINGS: dict[str, Callable[[str], str]] = {
     "as it is": str,
     "quoted for a URL": quote,
     "every character quoted": percent,
