@@ -19,6 +19,8 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+# A page of the UI asks its server a dozen questions, and the daemon has its own work.
+_MILLISECONDS = 20_000
 
 
 def find_chromium() -> str | None:
@@ -43,7 +45,8 @@ def browser_page(chromium: str, url: str, *, scale: float = 1.0) -> Iterator[Pag
                 locale="en-GB",
             )
             page = context.new_page()
-            page.set_default_timeout(20_000)
+            page.set_default_timeout(_MILLISECONDS)
+            expect.set_options(timeout=_MILLISECONDS)
             yield page
         finally:
             browser.close()

@@ -1,19 +1,25 @@
-"""What `make dev` starts, as that very command: where it listens, and that it ends as a whole."""
+"""What `make dev` starts, as that very command.
+
+Where it listens, that it keeps the collection in step by itself, and that it ends as a whole.
+"""
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import psutil
 import pytest
 
+from catalog_pipeline.demo.samples import SampleStores
 from catalog_pipeline_tests.ui.servers import (
     Listener,
     free_port,
@@ -24,9 +30,10 @@ from catalog_pipeline_tests.ui.servers import (
 REPOSITORY = Path(__file__).resolve().parents[2]
 CATALOG = Path(sys.executable).with_name("catalog")
 START_SECONDS = 240
+SYNC_SECONDS = 240
 STOP_SECONDS = 60
 
-pytestmark = pytest.mark.timeout(START_SECONDS + STOP_SECONDS + 20)
+pytestmark = pytest.mark.timeout(START_SECONDS + 2 * SYNC_SECONDS + STOP_SECONDS + 20)
 
 
 class Served(NamedTuple):
@@ -72,7 +79,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
         process.wait()
 
 
-def test_make_dev_listens_on_loopback_alone_and_stops_as_a_whole(served: Served) -> None:
+def test_make_dev_listens_on_loopback_syncs_by_itself_and_stops_as_a_whole(
+    served: Served,
+) -> None:
     recipe = (REPOSITORY / "Makefile").read_text("utf-8").split("\ndev:")[1].splitlines()[1]
     assert recipe.strip() == "@$(BIN)/catalog demo --ui"
 
@@ -93,6 +102,53 @@ def test_make_dev_listens_on_loopback_alone_and_stops_as_a_whole(served: Served)
     for name in ("dagster-webserver", "dagster-daemon", "catalog_pipeline.demo serve"):
         assert any(name in command for command in commands), commands
 
+    assert_an_edit_reaches_the_collection(served)
+
     served.process.terminate()
     served.process.wait(STOP_SECONDS)
     assert listeners_of(served.processes()) == set()
+
+
+def assert_an_edit_reaches_the_collection(served: Served) -> None:
+    """Sensors see a new store, and then a changed price, with nobody's help."""
+    samples = SampleStores(port=served.store_port)
+    find = "select product_id, external_id, payload_hash from {} where {} limit 1"
+    loaded = find.format("points join products using (product_id)", "products.store_id = 'atelier'")
+    product, external_id, payload = wait_for(served, lambda: ask(served, loaded), "a first sync")
+
+    httpx.put(
+        f"http://127.0.0.1:{served.store_port}/atelier/wp-json/wc/v3/products/{external_id}",
+        auth=(samples.write_key.key, samples.write_key.secret),
+        json={"regular_price": "4321.00", "sale_price": ""},
+        trust_env=False,
+    ).raise_for_status()
+
+    changed = find.format(
+        "points join products using (product_id)",
+        f"product_id = '{product}' and payload_hash <> '{payload}' and price like '4321%'",
+    )
+    assert wait_for(served, lambda: ask(served, changed), "the edit")
+
+
+def ask(served: Served, statement: str) -> tuple[str, ...] | None:
+    """A row of the demo's database, which is not there at first."""
+    path = served.folder / ".catalog" / "demo" / "catalog.sqlite"
+    with (
+        suppress(sqlite3.OperationalError),
+        closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database,
+    ):
+        row: tuple[str, ...] | None = database.execute(statement).fetchone()
+        return row
+    return None
+
+
+def wait_for(
+    served: Served, look: Callable[[], tuple[str, ...] | None], what: str
+) -> tuple[str, ...]:
+    """What is looked for, once it is there."""
+    deadline = time.monotonic() + SYNC_SECONDS
+    while (found := look()) is None:
+        assert served.process.poll() is None, served.output
+        assert time.monotonic() < deadline, f"{what} did not come\n{served.output}"
+        time.sleep(1)
+    return found
