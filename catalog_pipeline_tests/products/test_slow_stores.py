@@ -60,7 +60,8 @@ def test_what_a_slow_store_showed_is_kept_and_proves_nothing(archive: Archive) -
         if "currencies" in request.url.path:
             return reply({"code": "EUR"})
         page = int(request.url.params["page"])
-        shown = [product(number) for number in range(100 * page, 100 * page + 100)]
+        count = int(request.url.params["per_page"])
+        shown = [product(number) for number in range(100 * page, 100 * page + count)]
         return reply(shown, headers={"X-WP-Total": "100000", "X-WP-TotalPages": "1000"})
 
     config = store()
