@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from catalog_pipeline.defs.automation import STAGES, sync_prices, sync_store
+from catalog_pipeline.defs.automation import STAGES, carry_out, sync_prices, sync_store
 from catalog_pipeline.defs.checks import everything_agrees, own_picture_comes_first
 from catalog_pipeline.defs.code_versions import with_code_versions
 from catalog_pipeline.defs.external import EXTERNAL
@@ -38,7 +38,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
             everything_agrees,
             own_picture_comes_first,
         ],
-        jobs=[sync_store, sync_prices, report_stores, *MAINTENANCE_JOBS],
+        jobs=[sync_store, sync_prices, carry_out, report_stores, *MAINTENANCE_JOBS],
         sensors=[*SENSORS, refresh_report],
         schedules=[*SCHEDULES, *MAINTENANCE_SCHEDULES],
         executor=dg.in_process_executor,

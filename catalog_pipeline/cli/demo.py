@@ -8,32 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
 
-from catalog_pipeline.cli.deployment import as_json, read_stores, use_dagster_home
+from catalog_pipeline.cli.deployment import as_json, read_stores
 from catalog_pipeline.cli.output import EXIT_FAILED, notices, print_json, terminal
 from catalog_pipeline.cli.search import run_search, show, write_page
 from catalog_pipeline.cli.sync import SyncRequest, sync_store
+from catalog_pipeline.cli.ui import LOOPBACK, PORT, end, serve
 from catalog_pipeline.demo.model import DEMO_MODEL
 from catalog_pipeline.demo.samples import SampleStores, fingerprint, running_at
 from catalog_pipeline.demo.stores_file import KEY_VARIABLE, SECRET_VARIABLE, write_stores_file
 from catalog_pipeline.errors import CatalogError
-from catalog_pipeline.instance import ensure_workspace
 from catalog_pipeline.search import Hit
 from catalog_pipeline.settings import PREFIX, Settings, load_settings
 
 FOLDER = Path(".catalog/demo")
 START_SECONDS = 30
-LOOPBACK = "127.0.0.1"
 # Several of the generated products are just this.
 CLOSING_QUERY = "floral green shirt"
 CLOSING_LINES = 5
@@ -41,13 +38,13 @@ SHOWN = 30
 
 
 class DemoError(CatalogError):
-    """The demo's own servers could not be started."""
+    """The sample stores could not be started."""
 
 
 @click.command()
 @click.option("--ui", is_flag=True, help="Then serve the Dagster UI until interrupted.")
-@click.option("--port", type=click.IntRange(1, 65_535), default=18_080, show_default=True)
-@click.option("--ui-port", type=click.IntRange(1, 65_535), default=3000, show_default=True)
+@click.option("--port", type=PORT, default=18_080, show_default=True)
+@click.option("--ui-port", type=PORT, default=3000, show_default=True)
 @as_json
 def demo(ui: bool, port: int, ui_port: int, as_json: bool) -> None:
     """Sync two generated stores from their API to a searchable collection, and search it.
@@ -65,7 +62,7 @@ def demo(ui: bool, port: int, ui_port: int, as_json: bool) -> None:
     with _sample_stores(port):
         settings = _use_demo_settings(port)
         if ui:
-            _serve_ui(settings, ui_port)
+            serve(settings, ui_port)
             return
         started = time.monotonic()
         console = notices() if as_json else terminal()
@@ -109,7 +106,7 @@ def _sample_stores(port: int) -> Iterator[None]:
         _wait_for(server, port)
         yield
     finally:
-        _end(server)
+        end(server)
 
 
 def _wait_for(server: subprocess.Popen[str], port: int) -> None:
@@ -158,52 +155,3 @@ def _search_something(settings: Settings, console: Console) -> list[Hit]:
     question = Question("Search by text", CLOSING_QUERY)
     write_page(FOLDER / "search.html", settings, question, hits)
     return hits
-
-
-def _serve_ui(settings: Settings, port: int) -> None:
-    """Dagster's webserver and daemon over the demo's instance, until interrupted."""
-    from dagster import DagsterInstance
-
-    from catalog_pipeline.cli.runs import register_partitions
-    from catalog_pipeline.defs.runs import end_dead_runs
-
-    use_dagster_home(settings)
-    with DagsterInstance.get() as instance:
-        register_partitions(instance, _store_ids(settings))
-        end_dead_runs(instance)
-    location = ("--workspace", str(ensure_workspace(Path(os.environ["DAGSTER_HOME"]))))
-    scripts = Path(sys.executable).parent
-    commands = [
-        [scripts / "dagster-webserver", *location, "--host", LOOPBACK, "--port", str(port)],
-        [scripts / "dagster-daemon", "run", *location],
-    ]
-    servers = [subprocess.Popen([str(part) for part in command]) for command in commands]
-    click.echo(f"The Dagster UI: http://{LOOPBACK}:{port}   (interrupt to stop)")
-    # Ended by a signal, the servers must not be left behind.
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        while all(server.poll() is None for server in servers):
-            time.sleep(0.5)
-        raise DemoError("one of the UI's processes has ended; its last lines above say why")
-    except KeyboardInterrupt:
-        click.echo("Stopping.")
-    finally:
-        for server in servers:
-            _end(server)
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _end(server: subprocess.Popen[Any]) -> None:
-    if server.poll() is None:
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(15)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-    for stream in (server.stdin, server.stderr):
-        if stream is not None:
-            stream.close()

@@ -43,6 +43,7 @@ COMMANDS = {
     "status": "Show every store in a line, and below what needs a person and where to begin.",
     "stores": "Look after the stores of stores.yaml.",
     "sync": "Bring STORE into step: products, images, embeddings, points.",
+    "ui": "Serve the Dagster UI of your stores until interrupted, on this machine alone.",
 }
 
 
@@ -107,6 +108,7 @@ def main(context: click.Context) -> None:
       catalog stores check                can the stores be read?
       catalog sync atelier --sample 50    a first look at one
       catalog status                      how all of them stand
+      catalog ui                          the Dagster UI over them
     """
     from catalog_pipeline.logs import log_context
     from catalog_pipeline.settings import load_settings

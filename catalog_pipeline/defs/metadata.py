@@ -106,8 +106,8 @@ def how_to_approve(asset: str, store_id: str, waiting: Mapping[str, int]) -> Met
         "approve": dg.MetadataValue.md(
             f"{count} removals wait for a person, and none of them went. `catalog removals "
             f"{store_id}` lists them; let them go with `catalog removals {store_id} --approve "
-            f"{count}`, or launch the partition with `approve_removals: {count}` in the run config "
-            f"of `{asset}`."
+            f"{count} --reason TEXT`, or launch the partition with `approve_removals: {count}` and "
+            f"an `approval_reason` in the run config of `{asset}`."
         )
     }
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from catalog_pipeline.catalog.contents import products_content
 from catalog_pipeline.catalog.queries import newest_rows
-from catalog_pipeline.catalog.removal_approvals import Approval
+from catalog_pipeline.catalog.removal_approvals import Approval, ApprovalRefusedError
 from catalog_pipeline.defs.columns import PRODUCTS_SCHEMA, RAW_PRODUCTS_SCHEMA
 from catalog_pipeline.defs.external import OWNERS, SOURCES
 from catalog_pipeline.defs.lineage import PRODUCTS_LINEAGE, RAW_PRODUCTS_LINEAGE
@@ -93,14 +93,26 @@ class RemovalConfig(dg.Config):
         description="Let removals go that wait; names how many wait, or nothing happens.",
     )
     approved_by: str = Field(default="", description="Who approves.")
-    approval_reason: str = Field(default="", description="Why they may go.")
+    approval_reason: str = Field(
+        default="", description="Why they may go; kept with the approval, which needs one."
+    )
 
     def approval(self, run: str) -> Approval | None:
-        """The approval, if there is one."""
+        """The approval, if there is one; whoever gives no name is known by the run.
+
+        Raises:
+            ApprovalRefusedError: nobody says why.
+        """
         if not self.approve_removals:
             return None
-        reason = self.approval_reason or "approved with the run"
-        return Approval(self.approve_removals, self.approved_by or f"run {run}", reason)
+        if not self.approval_reason.strip():
+            raise ApprovalRefusedError(
+                f"approve_removals is {self.approve_removals}, and approval_reason is empty: say "
+                "why they may go, which is kept with the approval"
+            )
+        return Approval(
+            self.approve_removals, self.approved_by or f"run {run}", self.approval_reason
+        )
 
 
 @dg.asset(

@@ -162,8 +162,8 @@ STANDING = [
         AssetCheckSeverity.WARN,
         "No product and no point waits for a person because too many would go at once.",
         "`catalog removals STORE` lists them. If they are to go, approve their number with "
-        "`catalog removals STORE --approve N`; this passes from then on. If not, the store, a rule "
-        "or a threshold is wrong: until it is mended, everything stays searchable.",
+        "`catalog removals STORE --approve N --reason TEXT`; this passes from then on. If not, the "
+        "store, a rule or a threshold is wrong: until it is mended, everything stays searchable.",
         lambda see, connection, store: no_removals_wait(
             connection, store, model_version=see.model_version, collection=see.collection
         ),

@@ -20,8 +20,8 @@ from catalog_pipeline.cli.deployment import STORE
 from catalog_pipeline.cli.main import main
 from catalog_pipeline.prune import KEEP
 
-# Its answer is a script for a shell.
-WITHOUT_JSON = {"completion"}
+# A script for a shell, and a server.
+WITHOUT_JSON = {"completion", "ui"}
 # None of it answers a question that a shell has.
 HEAVY = {"dagster", "pyarrow", "pandas", "torch", "matplotlib"}
 _COMPLETIONS = """

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from catalog_pipeline.catalog.removal_approvals import Approval
+from catalog_pipeline.catalog.removal_approvals import Approval, ApprovalRefusedError
 from catalog_pipeline.definitions import build_defs
 from catalog_pipeline.defs.automation import PRIORITIES, Kind, sync_request
 from catalog_pipeline.defs.partitions import STORES
@@ -80,6 +80,8 @@ def test_both_stages_that_remove_take_an_approval_with_the_run() -> None:
     assert dg.validate_run_config(build_defs().resolve_job_def("sync_store"), config)
     approval = PointsConfig(**word).approval("r1")
     assert approval == RemovalConfig(**word).approval("r1") == Approval(40, "kim", "sale is over")
+    with pytest.raises(ApprovalRefusedError, match="approval_reason is empty"):
+        RemovalConfig(approve_removals=40, approval_reason=" ").approval("r1")
 
 
 def test_a_person_waits_least_and_a_first_sync_most() -> None:
