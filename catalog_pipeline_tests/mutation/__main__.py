@@ -48,6 +48,14 @@ GROUPS = {
         ["network/addresses", "network/guard", "network/resolver"],
         ["network/test_addresses", "network/test_guard", "network/test_resolver"],
     ),
+    "transport": Group(
+        ["network/deadlines", "network/transport", "network/pool"],
+        ["network/test_deadlines", "network/test_transport", "network/test_pool"],
+    ),
+    "fetch": Group(
+        ["images/download", "images/urls", "images/validators"],
+        ["images/test_download", "images/test_politeness", "images/test_validators"],
+    ),
     "pace": Group(
         ["products/pace", "products/redaction", "images/retries", "network/retry_after"],
         [

@@ -60,7 +60,12 @@ def test_requests_and_answers_arrive_whole(client: httpx.Client, httpserver: HTT
     )
     assert (answer.status_code, answer.headers["x-seen"]) == (201, "yes")
     assert answer.content == b"q=%C3%B6+1ab"
-    assert answer.http_version == "HTTP/1.0"
+
+
+def test_an_answer_tells_its_version(client: httpx.Client) -> None:
+    # The server of the other tests takes the version of whatever server came before it.
+    with raw_server(lambda connection: connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")) as url:
+        assert client.get(url).http_version == "HTTP/1.0"
 
 
 def test_a_body_is_streamed_and_its_raw_bytes_are_counted(
