@@ -152,7 +152,7 @@ def _explain(store: StoreConfig, trouble: Trouble, facts: Facts) -> tuple[Findin
         ),
         Trouble.TOO_LARGE: (
             Finding.UNUSABLE_ANSWER,
-            f"{url} sent far more than was asked for: either this is not WooCommerce's REST API, or "
+            f"{url} sent far more than was asked for: this is not WooCommerce's REST API, or "
             "something in front of it caches answers and ignores the query; exclude /wp-json/ from "
             "that cache.",
         ),
