@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -65,10 +66,12 @@ def sampled(shop: Shop, *, announced: int | None, products: int) -> ArchivedWalk
     return walk
 
 
-def reckoned(shop: Shop, walk: ArchivedWalk) -> FullSync | None:
+def reckoned(
+    shop: Shop, walk: ArchivedWalk, dimensions: int | None = DIMENSIONS
+) -> FullSync | None:
     with shop.database.read() as connection:
         return estimate_full_sync(
-            connection, store_config(shop.store_id), walk, dimensions=DIMENSIONS
+            connection, store_config(shop.store_id), walk, dimensions=dimensions
         )
 
 
@@ -103,6 +106,7 @@ def test_shares_of_the_sample_hold_for_the_store(shop: Shop) -> None:
     points = ASSUMED.points.seconds(3_000)
     assert found.seconds == pytest.approx(walk + fetches + embeddings + points, abs=0.1)
     least = 3_000 * SIZE + 2_000 * DIMENSIONS * 4
+    assert found.bytes is not None
     assert least < found.bytes < 1.2 * least
 
 
@@ -112,6 +116,15 @@ def test_a_store_of_which_all_was_read_is_as_it_is(shop: Shop) -> None:
     found = reckoned(shop, sampled(shop, announced=2, products=1))
     assert found is not None
     assert (found.products, found.pictures, found.vectors) == (2, 2, 2)
+
+
+def test_without_a_model_all_is_reckoned_but_the_size(shop: Shop) -> None:
+    shop.add(1, 2)
+    weigh(shop, 1, 2)
+    walk = sampled(shop, announced=2, products=1)
+    known = reckoned(shop, walk)
+    assert known is not None
+    assert reckoned(shop, walk, dimensions=None) == replace(known, bytes=None)
 
 
 @pytest.mark.parametrize(("announced", "products"), [(None, 4), (0, 0), (4_000, 0)])
