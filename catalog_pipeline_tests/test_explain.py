@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from qdrant_client import QdrantClient
 
 from catalog_pipeline.catalog import bulk
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.overrides import Decision, hide_product
 from catalog_pipeline.catalog.rates import ASSUMED, Rate, Rates, measured_rates
-from catalog_pipeline.catalog.schema import gates, image_attempts, image_verdicts, quarantine
+from catalog_pipeline.catalog.removal_approvals import approve_products
+from catalog_pipeline.catalog.schema import (
+    gates,
+    image_attempts,
+    image_verdicts,
+    images,
+    quarantine,
+    removal_waits,
+)
 from catalog_pipeline.catalog.syncs import Sync, record_syncs
+from catalog_pipeline.cli.main import main
+from catalog_pipeline.demo.model import DEMO_MODEL
+from catalog_pipeline.demo.stores_file import KEY_VARIABLE, SECRET_VARIABLE, write_stores_file
 from catalog_pipeline.explain import Explanation, UnknownProductError, explain
 from catalog_pipeline.files import DataFolder
+from catalog_pipeline.images.decode import Decoder
+from catalog_pipeline.images.measure import Measurements
+from catalog_pipeline.images.records import image_row
+from catalog_pipeline.images.sync import sync_images
 from catalog_pipeline.plan import Plan, WalkTime, plan
 from catalog_pipeline.products.archive import Archive
+from catalog_pipeline.products.sync import sync_products
+from catalog_pipeline.settings import load_settings
 from catalog_pipeline.vectors.qdrant_server import ServerIndex
 from catalog_pipeline_tests.products.walks import archived
+from catalog_pipeline_tests.products.wordpress import product
+from catalog_pipeline_tests.test_gate_preview import GOOD
 from catalog_pipeline_tests.vectors.shop import MODEL, MOMENT, Shop, sha_of, store_config
 
 
@@ -32,13 +53,17 @@ def shop(any_database: Database, tmp_path: Path) -> Iterator[Shop]:
     client.close()
 
 
-def explained(shop: Shop, name: str) -> list[Explanation]:
+def explained(
+    shop: Shop, name: str, archive: Archive | None = None, store_id: str | None = None
+) -> list[Explanation]:
     return explain(
         shop.database,
         {shop.store_id: store_config(shop.store_id, images=shop.images)},
         name,
         model_version=MODEL.model_version,
         collection=shop.collection,
+        archive=archive,
+        store_id=store_id,
     )
 
 
@@ -152,28 +177,106 @@ def test_states_and_decisions_are_named(shop: Shop) -> None:
     ]
 
 
-def test_a_quarantined_product_says_why_with_and_without_a_row(shop: Shop) -> None:
+def refused(shop: Shop, external_id: str, record: object) -> None:
+    row = {
+        "store_id": "atelier",
+        "external_id": external_id,
+        "walk_id": "w2",
+        "reason": "no name",
+        "raw": json.dumps(record),
+        "validator": "v",
+        "quarantined_at": MOMENT,
+    }
+    with shop.database.write() as connection:
+        bulk.upsert(connection, quarantine, [row])
+
+
+def test_a_quarantined_product_says_why_beside_its_row(shop: Shop) -> None:
     settled(shop, 1)
+    refused(shop, "1", product(1, name="", sku="a newer sku"))
+    for name in ("atelier:1", "a newer sku"):
+        (one,) = explained(shop, name)
+        assert (one.title, one.state, one.quarantined) == ("Dress 1", "live", "no name")
+
+
+def test_a_product_that_never_became_a_row_is_told_by_whatever_names_it(shop: Shop) -> None:
+    record = product(9, name="", sku="Kjole ø 9")
+    refused(shop, "9", record)
+    refused(shop, "10", product(10, name=""))
+    archive = Archive(shop.files)
+    walk = archived(archive, [record], kind="incremental")
+    page, picture = record["permalink"], record["images"][0]["src"]
+    names = ["atelier:9", str(shop.id(9)), "Kjole ø 9", page, page.rstrip("/"), picture]
+    for name in names:
+        (one,) = explained(shop, name, archive)
+        assert (one.product_id, one.external_id, one.title) == (shop.id(9), "9", None)
+        assert (one.state, one.quarantined) == ("never became a row", "no name")
+        assert one.last_walk == walk
+    assert explained(shop, "9", archive, store_id="atelier") == [one]
+    assert explained(shop, "atelier:9")[0].last_walk is None
+    with pytest.raises(UnknownProductError, match="no product is known as nothing"):
+        explained(shop, "nothing", archive)
+    with pytest.raises(UnknownProductError):
+        explained(shop, "atelier:9", archive, store_id="elsewhere")
+
+
+def test_the_last_walk_that_saw_a_product_is_told_and_what_no_row_knows_yet(shop: Shop) -> None:
+    archive = Archive(shop.files)
+    with shop.lease() as lease:
+        first = archived(archive, [product(1), product(2)])
+        sync_products(lease, archive, store_config("atelier"))
+    (one,) = explained(shop, "atelier:1", archive)
+    assert (one.last_walk, one.changed_in, one.first_walk) == (first, first, first)
+    assert [owed.stage for owed in one.owed] == ["product_images"]
+    changed = archived(archive, [product(1), product(3)], kind="incremental")
+    swept = archived(archive, [], kind="sweep", swept=[product(1), product(3)])
+    told = {
+        number: (one.last_walk, [(owed.what, owed.why) for owed in one.owed if "walk" in owed.what])
+        for number in "123"
+        for one in explained(shop, f"atelier:{number}", archive)
+    }
+    saw = [(f"process walk {walk}", "it saw the product") for walk in (changed, swept)]
+    missed = (f"process walk {swept}", "it saw the whole store without the product")
+    assert told == {"1": (swept, saw), "2": (first, [missed]), "3": (swept, saw)}
+    (unread,) = explained(shop, "atelier:3", archive)
+    assert (unread.state, unread.quarantined) == ("never became a row", None)
+    with shop.lease() as lease:
+        sync_products(lease, archive, store_config("atelier"))
+    (gone,) = explained(shop, "atelier:2", archive)
+    assert (gone.state, gone.last_walk) == (f"removed: absent in walk {swept}", first)
+
+
+def test_a_removal_that_waits_for_an_approval_is_owed(shop: Shop) -> None:
+    settled(shop, *range(1, 16))
     rows = [
         {
+            "product_id": shop.id(number),
             "store_id": "atelier",
-            "external_id": external_id,
-            "walk_id": "w2",
-            "reason": "no name",
-            "raw": "{}",
-            "validator": "v",
-            "quarantined_at": MOMENT,
+            "reason": "absent",
+            "walk_id": "w5",
         }
-        for external_id in ("1", "9")
+        for number in range(1, 13)
     ]
     with shop.database.write() as connection:
-        bulk.upsert(connection, quarantine, rows)
-    (one,) = explained(shop, "atelier:1")
-    assert (one.state, one.quarantined) == ("live", "no name")
-    with pytest.raises(UnknownProductError, match="quarantine since walk w2: no name"):
-        explained(shop, "atelier:9")
-    with pytest.raises(UnknownProductError, match="no product is known as nothing"):
-        explained(shop, "nothing")
+        bulk.upsert(connection, removal_waits, rows)
+    assert explained(shop, "sku-15")[0].owed == []
+    (owed,) = explained(shop, "sku-1")[0].owed
+    assert (owed.stage, owed.what) == ("products", "remove the product")
+    assert owed.why == (
+        "absent in walk w5; 12 removals wait for an approval: catalog removals atelier"
+    )
+    approve_products(shop.database, "atelier", 12, who="kim", reason="sale is over")
+    (owed,) = explained(shop, "sku-1")[0].owed
+    assert "go if the approval that is open names their number" in owed.why
+
+
+def test_a_point_that_the_guard_holds_back_says_so(shop: Shop) -> None:
+    settled(shop, *range(1, 16))
+    for number in range(1, 12):
+        shop.change(number, removed_by="absent")
+    (owed,) = explained(shop, "sku-1")[0].owed
+    assert owed.what == f"remove point {shop.id(1)}"
+    assert owed.why == "removed; 11 removals of points wait for an approval"
 
 
 def test_a_plan_counts_what_is_owed_and_changes_nothing(shop: Shop) -> None:
@@ -265,3 +368,36 @@ def test_the_next_walk_is_timed_by_the_last_ones_of_its_kind(shop: Shop) -> None
     assert (found.walk.kind, found.walk.walks) == ("full", 3)
     assert found.walk.seconds == pytest.approx(3, abs=1)
     assert found.seconds >= found.walk.seconds
+
+
+def test_the_command_tells_an_accepted_pictures_measurements_and_thresholds(tmp_path: Path) -> None:
+    write_stores_file(tmp_path / "stores.yaml", "http://127.0.0.1:9")
+    environ = {
+        "CATALOG_DATA_DIR": str(tmp_path),
+        "CATALOG_STORES_FILE": str(tmp_path / "stores.yaml"),
+        "CATALOG_MODEL": DEMO_MODEL,
+        KEY_VARIABLE: "ck_x",
+        SECRET_VARIABLE: "cs_x",
+    }
+    database = Database(load_settings(environ).database)
+    database.migrate()
+    client = QdrantClient(":memory:")
+    shop = Shop(database, DataFolder(str(tmp_path)), ServerIndex(client))
+    shop.product(1)
+    asked(shop, shop.url(1), outcome="fetched", image_sha256="a" * 64)
+    with database.write() as connection:
+        bulk.upsert(connection, images, [image_row("a" * 64, Measurements(**GOOD))])
+    with shop.lease() as lease:
+        sync_images(lease, shop.files, store_config("atelier"), decoder=Decoder(workers=1))
+    refused(shop, "9", {})
+    database.dispose()
+    client.close()
+
+    said = CliRunner().invoke(main, ["explain", "atelier:1"], env=environ).stdout
+    assert "accepted\n" in said
+    assert "measured: brightness 128.0, contrast 40.0, shadows 10.0, highlights 240.0" in said
+    assert "thresholds: max_bytes 20,000,000, max_pixels 50,000,000, min_side 200" in said
+    called = CliRunner().invoke(main, ["explain", "atelier:9"], env=environ)
+    assert called.exit_code == 0
+    assert "never became a row" in called.stdout
+    assert "no name" in called.stdout

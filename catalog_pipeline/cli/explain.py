@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,10 +19,13 @@ from catalog_pipeline.cli.output import jsonable, print_json, printable
 from catalog_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from catalog_pipeline.explain import Explanation, ImageTrace
+    from catalog_pipeline.explain import Explanation
+    from catalog_pipeline.vectors.trace import ImageTrace
 
 # What is owed there is told by the model's version.
 _OF_VECTORS = ("image_embeddings", "qdrant_points")
+# Measurements that are told as the picture's size, or that only say how it was measured.
+_OF_THE_FILE = ("bytes", "width", "height", "pixel_limit")
 
 
 @click.command()
@@ -75,11 +78,12 @@ def explain(product: str, store_id: str | None, no_archive: bool, as_json: bool)
 
 
 def _lines(one: Explanation, nothing: str) -> Iterator[str]:
-    yield f"{one.title}  ({one.store_id}:{one.external_id}, {one.product_id})"
+    yield f"{one.title or 'untitled'}  ({one.store_id}:{one.external_id}, {one.product_id})"
     yield f"  state      {one.state}"
-    yield f"  walks      row from {one.changed_in}, first seen in {one.first_walk}" + (
-        f", last seen in {one.last_walk}" if one.last_walk else ""
-    )
+    walks = [f"row from {one.changed_in}, first seen in {one.first_walk}"] if one.changed_in else []
+    walks += [f"last seen in {one.last_walk}"] if one.last_walk else []
+    if walks:
+        yield f"  walks      {', '.join(walks)}"
     if one.quarantined:
         yield f"  quarantine its newest version is refused: {one.quarantined}"
     for override in one.overrides:
@@ -113,5 +117,20 @@ def _image_lines(image: ImageTrace) -> Iterator[str]:
             f"             {issue.get('issue')}: measured {issue.get('measured')}, "
             f"threshold {issue.get('threshold')}"
         )
+    if image.accepted is not None:
+        yield from _numbers("measured", image.measurements, without=_OF_THE_FILE)
+        yield from _numbers("thresholds", image.thresholds)
     if image.vector is not None:
         yield f"             vector {image.vector}"
+
+
+def _numbers(
+    name: str, values: Mapping[str, Any] | None, without: Collection[str] = ()
+) -> Iterator[str]:
+    shown = [
+        f"{key} {round(value, 3):,}"
+        for key, value in (values or {}).items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and key not in without
+    ]
+    if shown:
+        yield f"             {name}: {', '.join(shown)}"

@@ -33,7 +33,7 @@ def newest_complete_ids(archive: Archive, store: StoreConfig) -> tuple[str, froz
     for walk_id in reversed(archive.walk_ids(store.id)):
         walk = archive.open(store.id, walk_id)
         if walk is not None and walk.complete and walk.begin.kind in PROVING_KINDS:
-            return walk_id, _ids(walk, store)
+            return walk_id, ids_of(walk, store)
     return None
 
 
@@ -45,13 +45,17 @@ def last_walk_with(archive: Archive, store: StoreConfig, external_id: str) -> st
     """
     for walk_id in reversed(archive.walk_ids(store.id)):
         walk = archive.open(store.id, walk_id)
-        if walk is not None and external_id in _ids(walk, store):
+        if walk is not None and external_id in ids_of(walk, store):
             return walk_id
     return None
 
 
-def _ids(walk: ArchivedWalk, store: StoreConfig) -> frozenset[str]:
-    """The products that a walk saw in the store, those in its trash left out."""
+def ids_of(walk: ArchivedWalk, store: StoreConfig) -> frozenset[str]:
+    """The products that a walk saw in the store, those in its trash left out.
+
+    Raises:
+        ArchiveError: a file of the walk is damaged, missing or of another format.
+    """
     parser = parser_for(walk.begin.source, store)
     seen: set[str] = set()
     trashed: set[str] = set()
