@@ -180,5 +180,8 @@ def test_every_transport_error_of_httpcore_has_its_like() -> None:
 @pytest.mark.parametrize("scheme", ["ws", "wss", "ftp", "file"])
 def test_only_http_and_https_are_spoken(scheme: str) -> None:
     with httpx.Client(transport=PoolTransport(httpcore.ConnectionPool())) as client:
-        with pytest.raises(httpx.UnsupportedProtocol):
+        with pytest.raises(httpx.UnsupportedProtocol, match=f"'{scheme}' is neither http nor"):
             client.get(f"{scheme}://127.0.0.1:1/")
+        for spoken in ("http", "HTTPS"):
+            with pytest.raises(httpx.ConnectError):
+                client.get(f"{spoken}://127.0.0.1:1/")
