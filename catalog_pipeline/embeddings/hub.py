@@ -6,11 +6,14 @@ does, and so that a filled cache needs no network.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from catalog_pipeline.embeddings.problems import CheckpointError
 from catalog_pipeline.errors import TransientError
+
+logger = logging.getLogger(__name__)
 
 
 def hub_snapshot(
@@ -39,6 +42,7 @@ def hub_snapshot(
         return folder
     if not download:
         raise _not_cached(repository)
+    logger.info("hf-hub:%s is downloaded, once; that takes minutes", repository)
     if folder is None:
         try:
             folder = _fetch(repository, config).parent

@@ -162,6 +162,37 @@ def examine(
     )
 
 
+def judge(where: str, status: int, facts: Facts) -> StoreRefusedError | StoreUnavailableError:
+    """What an answer comes to that could not be used; whether asking again may help is its type.
+
+    Args:
+        where: the store and the address that was asked.
+        status: of the answer.
+        facts: about it, without secrets.
+    """
+    if facts.block is not None:
+        return StoreRefusedError(f"{where}: {facts.block.sentence}", Trouble.FIREWALL, facts)
+    answered = f"{where} answered {status}"
+    said = f" {facts.code}: {facts.message}" if facts.code else f" with {facts.looks_like}"
+    if status == 429:
+        return StoreUnavailableError(answered + said, Trouble.THROTTLED, facts)
+    if status == 408 or status >= 500:
+        return StoreUnavailableError(answered + said, Trouble.SERVER_ERROR, facts)
+    if 200 <= status < 300:
+        is_json = facts.code is not None or (facts.looks_like or "").startswith("a JSON ")
+        trouble = Trouble.UNEXPECTED_JSON if is_json else Trouble.NOT_JSON
+        return StoreUnavailableError(f"{answered}{said} instead of data", trouble, facts)
+    if 300 <= status < 400:
+        target = f" to {facts.location}" if facts.location else ""
+        return StoreRefusedError(
+            f"{answered}, a redirect{target}; keys never follow one, so `url` must be the "
+            "address that answers itself",
+            Trouble.REDIRECTED,
+            facts,
+        )
+    return StoreRefusedError(answered + said, Trouble.DENIED, facts)
+
+
 def shown(value: object, limit: int) -> str | None:
     """A stranger's text on one line, without what a terminal or a log could stumble over."""
     if not isinstance(value, (str, int)) or value == "":

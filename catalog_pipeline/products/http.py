@@ -32,6 +32,7 @@ from catalog_pipeline.products.answers import (
     StoreUnavailableError,
     Trouble,
     examine,
+    judge,
 )
 from catalog_pipeline.products.bodies import (
     TooDeepError,
@@ -39,7 +40,7 @@ from catalog_pipeline.products.bodies import (
     in_utf8,
     parse_json,
 )
-from catalog_pipeline.products.network import diagnose, store_transport
+from catalog_pipeline.products.network import diagnose, store_client
 from catalog_pipeline.products.pace import Pace
 from catalog_pipeline.products.redaction import Redactor
 from catalog_pipeline.stores import StoreConfig
@@ -52,8 +53,6 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 # few it has in JSON, and several pages are read side by side.
 MAX_VALUES = 1_000_000
 # A page of 100 full products took 0.5 s on a fast server; shared hosts take tens of seconds.
-_CONNECT_SECONDS = 10.0
-_READ_SECONDS = 60.0
 _TOTAL_SECONDS = 180.0
 # A walk ends once it took half an hour and this much for each request besides, so that a store that
 # hangs without failing does not keep a run's place from the others.
@@ -258,34 +257,14 @@ class StoreClient:
     def _judge(
         self, path: str, response: httpx.Response, facts: Facts
     ) -> StoreRefusedError | StoreUnavailableError:
-        status = response.status_code
-        if facts.block is not None:
-            sentence = f"{self._where(path)}: {facts.block.sentence}"
-            return StoreRefusedError(sentence, Trouble.FIREWALL, facts)
-        answered = f"{self._where(path)} answered {status}"
-        said = f" {facts.code}: {facts.message}" if facts.code else f" with {facts.looks_like}"
-        if status == 429:
+        if response.status_code == 429 and facts.block is None:
             self._count(throttles=1)
-            return self._later(response, answered + said, Trouble.THROTTLED, facts)
-        if status == 408 or status >= 500:
-            return self._later(response, answered + said, Trouble.SERVER_ERROR, facts)
-        if 200 <= status < 300:
-            is_json = facts.code is not None or (facts.looks_like or "").startswith("a JSON ")
-            trouble = Trouble.UNEXPECTED_JSON if is_json else Trouble.NOT_JSON
-            return self._later(response, f"{answered}{said} instead of data", trouble, facts)
-        if 300 <= status < 400:
-            target = f" to {facts.location}" if facts.location else ""
-            return StoreRefusedError(
-                f"{answered}, a redirect{target}; keys never follow one, so `url` must be the "
-                "address that answers itself",
-                Trouble.REDIRECTED,
-                facts,
-            )
-        return StoreRefusedError(answered + said, Trouble.DENIED, facts)
+        error = judge(self._where(path), response.status_code, facts)
+        if isinstance(error, StoreUnavailableError):
+            error.retry_after = self._asked_pause(response)
+        return error
 
-    def _later(
-        self, response: httpx.Response, sentence: str, trouble: Trouble, facts: Facts
-    ) -> StoreUnavailableError:
+    def _asked_pause(self, response: httpx.Response) -> float | None:
         now = http_date(response.headers.get("date")) or datetime.now(UTC)
         asked = [retry_after(one, now) for one in response.headers.get_list("retry-after")]
         # Of several, as proxies add them, the one that asks for most.
@@ -293,7 +272,7 @@ class StoreClient:
         if seconds is not None:
             # The store means everybody who asks it, not just this thread.
             self._pace.pause(seconds)
-        return StoreUnavailableError(sentence, trouble, facts, retry_after=seconds)
+        return seconds
 
     def _check_progress(self) -> None:
         """Give up on a store that answers, but so slowly that a walk would never end."""
@@ -404,19 +383,4 @@ class StoreClient:
         secret = self._store.consumer_secret.read("consumer_secret")
         credentials = base64.b64encode(f"{key}:{secret}".encode()).decode()
         self._redactor = Redactor((key, secret, credentials))
-        headers = httpx.Headers({"Accept": "application/json"})
-        headers.update(self._store.headers)
-        headers["User-Agent"] = self.user_agent
-        headers["Accept-Encoding"] = "gzip, deflate"
-        headers["Authorization"] = f"Basic {credentials}"
-        return httpx.Client(
-            transport=self._transport or store_transport(self._store),
-            headers=headers,
-            timeout=httpx.Timeout(
-                min(_READ_SECONDS, self._total_seconds / 2),
-                connect=min(_CONNECT_SECONDS, self._total_seconds / 2),
-                pool=None,
-            ),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        return store_client(self._store, credentials, self._transport, self._total_seconds)

@@ -66,7 +66,7 @@ GROUPS = {
         ],
     ),
     "retry": Group(
-        ["products/http"],
+        ["products/http", "products/answers", "products/network"],
         [
             "products/test_http",
             "products/test_http_bodies",
