@@ -42,7 +42,8 @@ def prune(days: int | None, as_json: bool) -> None:
         print_json(report)
         return
     click.echo(
-        f"Removed {report.removed_blobs:,} pictures and {report.removed_parts:,} parts; "
+        f"Removed {report.removed_blobs:,} pictures, {report.removed_parts:,} parts and "
+        f"{report.removed_drafts:,} drafts; "
         f"{report.waiting:,} files without a reference wait for their time to pass. "
         f"Merged {report.compacted.merged:,} parts into {report.compacted.written:,}."
     )

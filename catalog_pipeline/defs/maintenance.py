@@ -76,6 +76,7 @@ def drop_unreferenced_files(
         {
             "removed_blobs": report.removed_blobs,
             "removed_parts": report.removed_parts,
+            "removed_drafts": report.removed_drafts,
             "waiting": report.waiting,
         }
     )
