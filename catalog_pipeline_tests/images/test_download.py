@@ -19,6 +19,7 @@ from werkzeug import Request, Response
 
 from catalog_pipeline.errors import ConfigurationError
 from catalog_pipeline.images.download import (
+    FORBIDDEN_ADDRESS,
     HOST_DOES_NOT_ANSWER,
     PRIVATE_ADDRESS,
     UNUSABLE_URL,
@@ -226,6 +227,55 @@ def test_retry_after_may_be_a_date(httpserver: HTTPServer, make_store: MakeStore
     sleeps: list[float] = []
     fetch(make_store(), httpserver.url_for("/a.jpg"), sleeps)
     assert 50.0 < sleeps[0] <= 60.0
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["the server's", "ours where it tells none"])
+def test_a_date_to_retry_after_is_reckoned_by_the_clock(make_store: MakeStore, told: bool) -> None:
+    now = datetime.now(UTC) - timedelta(days=1 if told else 0)
+    date, later = (
+        format_datetime(now + timedelta(seconds=seconds), usegmt=True).encode()
+        for seconds in (0, 60)
+    )
+    told_date = b"Date: %b\r\n" % date if told else b""
+    answers = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\xff\xd8\xff",
+        b"HTTP/1.1 429 Busy\r\nContent-Length: 0\r\nConnection: close\r\n%b"
+        b"Retry-After: %b\r\n\r\n" % (told_date, later),
+    ]
+    sleeps: list[float] = []
+    with raw_server(lambda connection: connection.sendall(answers.pop())) as port:
+        url = f"http://127.0.0.1:{port}"
+        assert fetch(make_store(url=url), f"{url}/a.jpg", sleeps).outcome == "fetched"
+    assert sleeps == pytest.approx([60.0], abs=5.0)
+
+
+@pytest.mark.parametrize("encoding", ["identity", " Identity ", ""])
+def test_an_encoding_that_changes_nothing_is_no_encoding(
+    httpserver: HTTPServer, make_store: MakeStore, encoding: str
+) -> None:
+    httpserver.expect_request("/a.jpg").respond_with_data(
+        PICTURE, headers={"Content-Encoding": encoding}
+    )
+    assert fetch(make_store(), httpserver.url_for("/a.jpg")).content == PICTURE
+
+
+def test_an_address_that_no_setting_opens_is_told_from_one_that_a_setting_does(
+    httpserver: HTTPServer, make_store: MakeStore
+) -> None:
+    for url, public, private in (
+        ("http://169.254.169.254/a.jpg", FORBIDDEN_ADDRESS, FORBIDDEN_ADDRESS),
+        ("http://127.0.0.1/a.jpg", PRIVATE_ADDRESS, None),
+    ):
+        found = fetch(make_store(url="https://shop.example", allow_private_addresses=False), url)
+        assert (found.outcome, found.reason) == ("refused", public)
+        if private is not None:
+            assert fetch(make_store(), url).reason == private
+
+
+def test_what_cannot_be_sent_is_refused(httpserver: HTTPServer, make_store: MakeStore) -> None:
+    found = fetch(make_store(), httpserver.url_for("/a.jpg"), etag='"a\r\nHost: elsewhere"')
+    assert (found.outcome, found.reason) == ("refused", UNUSABLE_URL)
+    assert httpserver.log == []
 
 
 def test_a_body_that_breaks_off_is_asked_for_again(make_store: MakeStore) -> None:
