@@ -29,6 +29,7 @@ from catalog_pipeline.search import Hit
 
 _SIDE = 320
 _PICTURE_BYTES = 12_000
+_NO_CURRENCY = "unknown currency"
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def search_page(question: Question, hits: Sequence[Hit], files: DataFolder, orig
         question: what was asked.
         hits: best first, as `search` returns them.
         files: where their pictures are; one that is not there leaves an empty frame.
-        origin: one line that says where the answer comes from and when.
+        origin: the collection, whose model's vectors it holds, and the time of the answer.
     """
     best = max((hit.score for hit in hits), default=1.0)
     cards = [_card(hit, best, files) for hit in hits]
@@ -108,7 +109,7 @@ def search_page(question: Question, hits: Sequence[Hit], files: DataFolder, orig
 def _card(hit: Hit, best: float, files: DataFolder) -> _Card:
     payload = hit.payload
     price = payload.get("price")
-    currency = str(payload.get("currency", ""))
+    currency = str(payload.get("currency") or "")
     return _Card(
         picture=_picture(files, payload.get("image_sha256")),
         title=str(payload.get("title") or payload.get("external_id") or hit.product_id),
@@ -117,7 +118,8 @@ def _card(hit: Hit, best: float, files: DataFolder) -> _Card:
         categories=[str(name) for name in payload.get("categories", ())],
         stock="in stock" if payload.get("in_stock") else "sold out",
         on_sale=bool(payload.get("on_sale")),
-        currency=currency,
+        # A price whose currency nobody knows compares with no other.
+        currency=currency or ("" if price is None else _NO_CURRENCY),
         amount="" if price is None else f"{price:.2f}",
         price="no price" if price is None else f"{price:,.2f} {currency}".strip(),
         score=f"{hit.score:.3f}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -133,6 +132,15 @@ def shown(page: Page) -> list[int]:
     return [int(rank) for rank in cards.evaluate_all("all => all.map(one => one.dataset.rank)")]
 
 
+def told(page: Page) -> str:
+    return page.locator("#shown").inner_text()
+
+
+def clear(page: Page) -> None:
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_text("5 products", exact=True).wait_for()
+
+
 def test_the_filters_work_offline(browser: Page) -> None:
     assert browser.title().startswith("striped blue dress")
     assert shown(browser) == [1, 2, 3, 4, 5]
@@ -141,20 +149,76 @@ def test_the_filters_work_offline(browser: Page) -> None:
     assert shown(browser) == [2]
     browser.get_by_label("Store").select_option(HOSTILE)
     assert shown(browser) == [5]
-    browser.get_by_role("button", name="Clear").click()
-    browser.get_by_text("5 of 5 shown").wait_for()
+    clear(browser)
     browser.get_by_label("Category").select_option("Shoes & Boots")
     assert shown(browser) == [3, 4]
     browser.get_by_label("Stock").select_option("sold out")
     assert shown(browser) == [3]
-    browser.get_by_role("button", name="Clear").click()
-    browser.get_by_text("5 of 5 shown").wait_for()
+    clear(browser)
+    browser.get_by_label("Currency").select_option("EUR")
     browser.get_by_label("Price from").fill("9.95")
     browser.get_by_label("Price up to").fill("50")
-    assert shown(browser) == [1, 3, 5]
-    browser.get_by_label("Sort by").select_option("dear")
-    assert shown(browser) == [5, 1, 3]
+    assert shown(browser) == [1, 3]
+    browser.get_by_label("Sort by").select_option("cheap")
+    assert shown(browser) == [3, 1]
     browser.get_by_label("Currency").select_option("DKK")
     assert shown(browser) == []
     assert browser.get_by_text("Nothing matches these filters.").is_visible()
-    assert re.fullmatch("0 of 5 shown", browser.locator("#shown").inner_text())
+
+
+def test_how_many_products_there_are_is_said_once(browser: Page) -> None:
+    assert told(browser) == "5 products"
+    assert "5" not in browser.locator("header").inner_text()
+    browser.get_by_label("Category").select_option("Shoes & Boots")
+    assert told(browser) == "2 of 5 products"
+
+
+def test_prices_are_compared_within_one_currency_alone(browser: Page) -> None:
+    reason = browser.locator("#prices")
+    fields = [browser.get_by_label("Price from"), browser.get_by_label("Price up to")]
+    by_price = browser.get_by_role("option", name="price, ")
+
+    def offered() -> set[bool]:
+        return {one.is_enabled() for one in (*fields, *by_price.all())}
+
+    assert offered() == {False}
+    assert reason.inner_text() == (
+        "Prices in DKK, EUR and unknown currency cannot be compared: "
+        "choose one currency to filter or sort by price."
+    )
+
+    browser.get_by_label("Currency").select_option("EUR")
+    assert offered() == {True}
+    assert not reason.is_visible()
+    assert browser.get_by_text("Price from (EUR)").is_visible()
+    fields[0].fill("20")
+    browser.get_by_label("Sort by").select_option("dear")
+    assert shown(browser) == [1]
+
+    # Back among several, nothing is left of what only one made sense of.
+    browser.get_by_label("Currency").select_option("")
+    assert offered() == {False}
+    assert shown(browser) == [1, 2, 3, 4, 5]
+    assert browser.get_by_label("Sort by").input_value() == "rank"
+    assert fields[0].input_value() == ""
+
+    # One currency is left by whatever filter.
+    browser.get_by_label("Store").select_option("nordhavn")
+    assert offered() == {True}
+    clear(browser)
+    assert offered() == {False}
+
+
+def test_without_a_price_there_is_nothing_to_compare(browser: Page) -> None:
+    browser.get_by_label("Category").select_option("Shoes & Boots")
+    browser.get_by_label("Stock").select_option("in stock")
+    assert shown(browser) == [4]
+    assert browser.locator("#prices").inner_text() == (
+        "No product here has a price to filter or sort by."
+    )
+
+
+def test_what_the_numbers_mean_is_said_beside_them(browser: Page) -> None:
+    first = browser.locator("article").first
+    assert first.get_by_text("similarity 0.890").is_visible()
+    assert browser.get_by_text("collection, model, time: products").is_visible()
