@@ -1,30 +1,31 @@
-"""Plots of numbers: histograms with a threshold in them, a map of vectors, lines over time.
-
-Drawn through Matplotlib's objects, never its `pyplot`, whose state all threads would share.
-"""
+"""Plots of many things at once: histograms with a threshold in them, a map of vectors."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from catalog_pipeline.drawing.text import legible
+from catalog_pipeline.drawing.figure import (
+    INK,
+    OTHER,
+    OTHERS,
+    PALETTE,
+    QUIET,
+    as_image,
+    new_figure,
+    plain,
+    row_of_axes,
+    without_box,
+)
 
-# Okabe and Ito's palette, told apart with any kind of colour vision; the last is for all others.
-PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-OTHER: Final = "#B8BEC6"
-_OTHERS: Final = "others"
-_INK: Final = "#1F2328"
-_GOOD: Final = "#0072B2"
-_BAD: Final = "#D55E00"
-_DPI: Final = 100
+_GOOD: Final = PALETTE[0]
+_BAD: Final = PALETTE[5]
 _BINS: Final = 40
 
 
@@ -32,135 +33,82 @@ _BINS: Final = 40
 class Histogram:
     """One measurement of many things, and the least that is accepted."""
 
-    title: str
+    measured: str
     values: Sequence[float]
     threshold: float
     # Sizes spread over orders of magnitude.
     logarithmic: bool = False
 
 
-def draw_histograms(histograms: Sequence[Histogram]) -> Image.Image:
-    """The histograms side by side; what lies below a threshold is in another colour."""
-    figure = _figure(3.9 * len(histograms), 2.3)
-    for axes, one in zip(_row(figure, len(histograms)), histograms, strict=True):
-        _draw_histogram(axes, one)
-    return _image(figure)
+def draw_histograms(histograms: Sequence[Histogram], *, counted: str) -> Image.Image:
+    """The histograms side by side; what lies below a threshold is in another colour.
+
+    Args:
+        histograms: at least one.
+        counted: the plural of what a bar counts.
+    """
+    figure = new_figure(4.2 * len(histograms), 2.5)
+    for axes, one in zip(row_of_axes(figure, len(histograms)), histograms, strict=True):
+        _draw_histogram(axes, one, counted)
+    return as_image(figure)
 
 
-def draw_map(vectors: NDArray[np.float32], groups: Sequence[str]) -> Image.Image:
+def draw_map(
+    vectors: NDArray[np.float32], groups: Sequence[str], *, title: str, grouped_by: str
+) -> Image.Image:
     """Vectors in the plane of their two largest principal components, coloured by group.
 
     Args:
         vectors: (n, dimensions), n at least 1.
         groups: the name that each belongs to; the seven commonest get a colour of their own.
+        title: says what lies near what.
+        grouped_by: what the groups are.
     """
-    figure = _figure(6.4, 4.0)
-    axes = _row(figure, 1)[0]
+    figure = new_figure(6.4, 4.2)
+    axes = row_of_axes(figure, 1)[0]
     plane, shares = _plane(vectors)
     common = [name for name, _ in Counter(groups).most_common(len(PALETTE))]
     names = np.asarray(groups, dtype=object)
     size = float(np.clip(3_000 / len(groups), 8, 36))
-    for name, colour in [(None, OTHER), *zip(common, PALETTE, strict=False)]:
+    for name, colour in [*zip(common, PALETTE, strict=False), (None, OTHER)]:
         chosen = ~np.isin(names, common) if name is None else names == name
         if chosen.any():
-            label = _OTHERS if name is None else _plain(name)
+            label = OTHERS if name is None else plain(name)
             axes.scatter(
                 *plane[chosen].T,
                 s=size,
                 c=colour,
                 linewidths=0,
+                # The nameless ones lie below all others.
+                zorder=2 if name is None else 3,
                 label=f"{label} ({chosen.sum():,})",
             )
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel(f"{shares[0]:.0%} of the spread", fontsize=8, color=_INK)
-    axes.set_ylabel(f"{shares[1]:.0%}", fontsize=8, color=_INK)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8)
-    return _image(figure)
-
-
-@dataclass(frozen=True)
-class Line:
-    """One thing over time, `moments` in order; a value of None is a gap."""
-
-    name: str
-    moments: Sequence[datetime]
-    values: Sequence[float | None]
-
-
-@dataclass(frozen=True)
-class LinePlot:
-    """Lines over the same time; those beyond the palette are drawn faint and unnamed."""
-
-    title: str
-    lines: Sequence[Line]
-    # Shares of one, shown as percentages from none to all.
-    is_share: bool = False
-
-
-def draw_lines(plots: Sequence[LinePlot]) -> Image.Image:
-    """The plots side by side under one legend; a name has the same colour in all of them.
-
-    Every plot has at least one line, and a line at least one moment.
-    """
-    names = list(dict.fromkeys(line.name for plot in plots for line in plot.lines))
-    colours = dict(zip(names, PALETTE, strict=False))
-    figure = _figure(4.2 * len(plots), 2.9)
-    for axes, plot in zip(_row(figure, len(plots)), plots, strict=True):
-        _draw_plot(axes, plot, colours)
-    handles = {
-        label: handle
-        for axes in figure.axes
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    shown = sorted(handles, key=lambda label: label == _OTHERS)
-    figure.legend(
-        [handles[label] for label in shown],
-        shown,
-        loc="outside lower center",
-        ncols=4,
+    axes.set_title(title, fontsize=9, color=INK, loc="left")
+    axes.set_xlabel(
+        "Across and up: the two directions in which they differ most.\n"
+        f"These hold {sum(shares):.0%} of all differences; the rest cannot be seen here.",
+        fontsize=8,
+        color=QUIET,
+        loc="left",
+    )
+    legend = axes.legend(
+        title=grouped_by,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
         frameon=False,
         fontsize=8,
+        title_fontsize=8,
+        alignment="left",
     )
-    return _image(figure)
+    # Large enough to tell the colours, however small the many dots are.
+    for handle in legend.legend_handles:
+        handle.set_sizes([36])
+    return as_image(figure)
 
 
-def _draw_plot(axes: Any, plot: LinePlot, colours: Mapping[str, str]) -> None:
-    from matplotlib import dates
-    from matplotlib.ticker import PercentFormatter
-
-    # The named ones last, so that they lie on top.
-    for line in sorted(plot.lines, key=lambda line: line.name in colours):
-        colour = colours.get(line.name)
-        axes.plot(
-            list(line.moments),
-            [np.nan if value is None else value for value in line.values],
-            color=colour or OTHER,
-            linewidth=1.6 if colour else 0.8,
-            marker="o",
-            markersize=2.5 if colour else 1,
-            label=_plain(line.name) if colour else _OTHERS,
-        )
-    axes.set_title(plot.title, fontsize=9, color=_INK, loc="left")
-    # Without types of its own.
-    ticks: Any = dates
-    locator = ticks.AutoDateLocator(minticks=2, maxticks=6)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ticks.ConciseDateFormatter(locator))
-    if plot.is_share:
-        axes.set_ylim(-0.03, 1.03)
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-    else:
-        axes.set_ylim(bottom=0)
-        axes.yaxis.get_major_locator().set_params(integer=True)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.tick_params(labelsize=8, colors=_INK)
-    axes.xaxis.get_offset_text().set_fontsize(8)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
-
-def _draw_histogram(axes: Any, one: Histogram) -> None:
+def _draw_histogram(axes: Any, one: Histogram, counted: str) -> None:
     from matplotlib.ticker import LogLocator
 
     values = np.asarray(one.values, dtype=np.float64)
@@ -178,17 +126,19 @@ def _draw_histogram(axes: Any, one: Histogram) -> None:
         stacked=True,
         color=[_GOOD, _BAD],
     )
-    axes.axvline(one.threshold, color=_INK, linewidth=1.2, linestyle="--")
+    axes.axvline(one.threshold, color=INK, linewidth=1.2, linestyle="--")
     axes.set_title(
-        f"{one.title}: {int(below.sum()):,} of {values.size:,} below {one.threshold:g}",
+        f"{int(below.sum()):,} of {values.size:,} {counted} below {one.threshold:g}, in orange",
         fontsize=9,
-        color=_INK,
+        color=INK,
         loc="left",
     )
-    axes.tick_params(labelsize=8, colors=_INK)
+    axes.set_xlabel(
+        f"{one.measured} (dashed line: the least that is accepted)", fontsize=8, color=INK
+    )
+    axes.set_ylabel(counted, fontsize=8, color=INK)
     axes.yaxis.get_major_locator().set_params(integer=True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    without_box(axes)
 
 
 def _edges(values: NDArray[np.float64], one: Histogram) -> NDArray[np.float64]:
@@ -226,28 +176,3 @@ def _plane(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], tuple[flo
             plane[:, column] *= -1
     shares = [float(value) / total for value in spread[:2]] + [0.0, 0.0]
     return plane, (shares[0], shares[1])
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _row(figure: Any, count: int) -> list[Any]:
-    return list(figure.subplots(1, count, squeeze=False)[0])
-
-
-def _plain(text: str) -> str:
-    shown = legible(text)
-    # A dollar sign would start Matplotlib's mathematics, which can fail to parse.
-    return (shown if len(shown) <= 24 else shown[:23] + "…").replace("$", r"\$")
-
-
-def _image(figure: Any) -> Image.Image:
-    figure.canvas.draw()
-    pixels = np.asarray(figure.canvas.buffer_rgba())
-    return Image.fromarray(pixels).convert("RGB")

@@ -1,4 +1,4 @@
-"""Strangers' text in a drawing: one font, and only what it has a glyph for."""
+"""Strangers' text in a drawing: one font, only what it has a glyph for, broken where it must be."""
 
 from __future__ import annotations
 
@@ -19,6 +19,39 @@ def legible(text: str) -> str:
         " " if not one.isprintable() else one if ord(one) in known else _UNKNOWN
         for one in text[:_MOST]
     )
+
+
+def wrapped(text: str, size: int, width: int, most: int) -> list[str]:
+    """The text in lines that are no wider, broken between words where that is possible.
+
+    Args:
+        text: whatever a stranger wrote.
+        size: of the font, in pixels.
+        width: of a line, in pixels.
+        most: lines, at least 1; the last of them ends in an ellipsis where text is left over.
+    """
+    lines: list[str] = []
+    rest = " ".join(legible(text).split())
+    while rest and len(lines) < most - 1:
+        end = _fitting(rest, size, width)
+        if end < len(rest) and (space := rest.rfind(" ", 0, end + 1)) > 0:
+            end = space
+        # One letter at least, so that a line narrower than that comes to an end too.
+        end = max(1, end)
+        lines.append(rest[:end])
+        rest = rest[end:].lstrip()
+    if rest and _fitting(rest, size, width) < len(rest):
+        rest = f"{rest[: _fitting(rest, size, width, '…')].rstrip()}…"
+    return [*lines, rest] if rest else lines
+
+
+def _fitting(text: str, size: int, width: int, end: str = "") -> int:
+    """How many letters of the text fit into a line that ends so."""
+    letters = font(size)
+    count = len(text)
+    while count and letters.getlength(text[:count] + end) > width:
+        count -= 1
+    return count
 
 
 @functools.cache

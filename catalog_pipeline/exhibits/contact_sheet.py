@@ -31,85 +31,79 @@ from catalog_pipeline.catalog.wanted import (
     wanted_images,
 )
 from catalog_pipeline.drawing.plots import Histogram, draw_histograms
-from catalog_pipeline.drawing.sheet import Section, Tile, draw_sheet
+from catalog_pipeline.drawing.sheet import Section, Tile, Tone, draw_sheet
 from catalog_pipeline.exhibits.exhibit import Exhibit
-from catalog_pipeline.exhibits.thumbnails import side_by_side, thumbnail
+from catalog_pipeline.exhibits.reasons import missed
+from catalog_pipeline.exhibits.thumbnails import NOT_AT_HAND, side_by_side, thumbnail
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.stores import StoreConfig
 
-MOST_ACCEPTED = 14
+MOST_ACCEPTED = 7
 MOST_REJECTED = 14
 MOST_OF_A_REASON = 6
 # Among the newest rejected pictures, in which a reason that is not seen has become rare.
 _REJECTED_READ = 1_000
 # A uniform sample, as pictures are taken in the order of their hashes.
 MOST_MEASURED = 20_000
-SHEET_BYTES = 32_000
-HISTOGRAM_BYTES = 9_000
-BY_A_PERSON = "by a person"
+SHEET_BYTES = 34_500
+HISTOGRAM_BYTES = 6_000
+_UNDECODED = {
+    "unsupported": "cannot be decoded",
+    "corrupt": "cannot be decoded",
+    "too many pixels": "too large to decode",
+}
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One picture with its verdict, as far as a tile shows it."""
+    """One picture with its verdict, as far as a tile shows it.
+
+    `undecoded` says why there is nothing to be seen; it is empty where there is.
+    """
 
     image_sha256: str
     accepted: bool
     lines: tuple[str, ...]
-    decodable: bool
+    undecoded: str = ""
 
 
 def judged_tile(files: DataFolder, one: Judged) -> Tile:
     """The picture, framed by its verdict."""
-    picture = thumbnail(files, one.image_sha256) if one.decodable else None
-    return Tile(picture, one.lines, "good" if one.accepted else "bad")
-
-
-def reason_lines(issues: Sequence[dict[str, Any]]) -> tuple[str, str]:
-    """The issue that counts, and what was measured against which threshold."""
-    if not issues:
-        return BY_A_PERSON, ""
-    found = issues[0]
-    measured, threshold = found.get("measured"), found.get("threshold")
-    if measured is None or threshold is None:
-        return found["issue"], "" if measured is None else str(measured)
-    return found["issue"], f"{measured:.4g} {'<' if measured < threshold else '>'} {threshold:g}"
+    picture = None if one.undecoded else thumbnail(files, one.image_sha256)
+    tone: Tone = "good" if one.accepted else "bad"
+    return Tile(picture, one.lines, tone, one.undecoded or NOT_AT_HAND)
 
 
 def contact_sheet(database: Database, files: DataFolder, store: StoreConfig) -> Exhibit | None:
     """The newest accepted and rejected pictures of a store; None while none is judged."""
     with database.read() as connection:
-        state = _state(connection, store)
-        if not state["judged"]:
+        judged, accepted = connection.execute(
+            _judged(store, func.count(), func.count(case((is_accepted(), 1))))
+        ).one()
+        if not judged:
             return None
-        accepted = _newest_accepted(connection, store)
-        rejected = _newest_rejected(connection, store)
-    chosen = _few_of_each(rejected)
+        good = _newest_accepted(connection, store)
+        bad = _few_of_each(_newest_rejected(connection, store))
+    shown = [
+        (_title("Accepted", accepted, good, f"the newest {len(good)}"), good),
+        (_title("Rejected", judged - accepted, bad, "the newest of each reason"), bad),
+    ]
 
     def draw() -> Image.Image:
-        return draw_sheet(
-            [
-                Section(
-                    _title("Accepted", state["accepted"], len(accepted)),
-                    side_by_side(partial(judged_tile, files), accepted),
-                ),
-                Section(
-                    _title("Rejected", state["judged"] - state["accepted"], len(chosen)),
-                    side_by_side(partial(judged_tile, files), chosen),
-                ),
-            ]
-        )
+        tile = partial(judged_tile, files)
+        return draw_sheet([Section(title, side_by_side(tile, found)) for title, found in shown])
 
-    return Exhibit(
-        f"Newest of {state['judged']:,} judged pictures", digest(state), SHEET_BYTES, draw
-    )
+    title = f"Accepted and rejected ones of {judged:,} different pictures"
+    # Of what is drawn and nothing else: a picture that is judged again alike is no news.
+    return Exhibit(title, digest(shown), SHEET_BYTES, draw)
 
 
 def measurement_histograms(database: Database, store: StoreConfig) -> Exhibit | None:
     """Size and sharpness of a store's pictures with its thresholds; None while none is judged."""
     with database.read() as connection:
-        state = _state(connection, store)
-    if not state["judged"]:
+        pictures = _which_pictures(connection, store)
+    count = pictures["count"]
+    if not count:
         return None
 
     def draw() -> Image.Image:
@@ -117,26 +111,30 @@ def measurement_histograms(database: Database, store: StoreConfig) -> Exhibit | 
             found = list(connection.scalars(_measurements(store)))
         sides = [min(one["width"], one["height"]) for one in found if one["width"]]
         sharpness = [one["sharpness"] for one in found if one["sharpness"] is not None]
+        least_side, least_sharpness = store.quality.min_side, store.quality.min_sharpness
         return draw_histograms(
             [
-                Histogram("shorter side, pixels", sides, store.quality.min_side, logarithmic=True),
-                Histogram("sharpness", sharpness, store.quality.min_sharpness),
-            ]
+                Histogram("shorter side in pixels", sides, least_side, logarithmic=True),
+                Histogram("sharpness", sharpness, least_sharpness),
+            ],
+            counted="pictures",
         )
 
-    title = f"Size and sharpness of {min(state['judged'], MOST_MEASURED):,} pictures"
+    title = f"Size and sharpness of {min(count, MOST_MEASURED):,} pictures"
     thresholds = [store.quality.min_side, store.quality.min_sharpness]
-    return Exhibit(title, digest([state, thresholds]), HISTOGRAM_BYTES, draw)
+    return Exhibit(title, digest([pictures, thresholds]), HISTOGRAM_BYTES, draw)
 
 
-def _state(connection: Connection, store: StoreConfig) -> dict[str, Any]:
-    """What changes whenever a verdict does: cheap to ask, and small."""
+def _which_pictures(connection: Connection, store: StoreConfig) -> dict[str, Any]:
+    """What changes whenever other pictures are measured, or the same ones anew: cheap to ask."""
     found = connection.execute(
         _judged(
             store,
-            func.count().label("judged"),
-            func.count(case((is_accepted(), 1))).label("accepted"),
-            func.max(image_verdicts.c.judged_at).label("judged_at"),
+            func.count().label("count"),
+            func.sum(images.c.bytes).label("bytes"),
+            func.min(images.c.image_sha256).label("first"),
+            func.max(images.c.image_sha256).label("last"),
+            func.max(images.c.measured_at).label("measured_at"),
         )
     ).one()
     return dict(found._mapping)
@@ -150,9 +148,11 @@ def _newest_accepted(connection: Connection, store: StoreConfig) -> list[Judged]
         Judged(
             row.image_sha256,
             accepted=True,
-            # A picture that the gate refused stands here by somebody's word.
-            lines=(BY_A_PERSON if row.issues else titles.get(row.image_sha256, ""),),
-            decodable=True,
+            lines=(
+                titles.get(row.image_sha256, ""),
+                # A picture that the gate refused stands here by somebody's word.
+                *(["accepted by a person"] if row.issues else []),
+            ),
         )
         for row in found
     ]
@@ -168,11 +168,20 @@ def _newest_rejected(connection: Connection, store: StoreConfig) -> list[Judged]
         Judged(
             row.image_sha256,
             accepted=False,
-            lines=reason_lines(row.issues),
-            decodable=row.measurements.get("problem") is None,
+            lines=_why(row.issues),
+            undecoded=_UNDECODED.get(row.measurements.get("problem"), ""),
         )
         for row in connection.execute(statement)
     ]
+
+
+def _why(issues: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """The issue that counts, and by how much the picture missed what was asked of it."""
+    if not issues:
+        return ("rejected by a person",)
+    first = issues[0]
+    detail = missed(first["issue"], first.get("measured"), first.get("threshold"))
+    return (first["issue"], detail) if detail else (first["issue"],)
 
 
 def _measurements(store: StoreConfig) -> Select[Any]:
@@ -220,9 +229,10 @@ def _titles(connection: Connection, store: StoreConfig, shas: Sequence[str]) -> 
     return {row.image_sha256: row.title for row in found}
 
 
-def _title(verdict: str, count: int, shown: int) -> str:
-    pictures = f"{verdict}: {count:,} {'picture' if count == 1 else 'pictures'}"
-    return pictures if shown >= count else f"{pictures}, the newest {shown}"
+def _title(verdict: str, count: int, shown: Sequence[Judged], which: str) -> str:
+    # One that lies under several addresses is one here, and several in the stage's counts.
+    pictures = f"{verdict}: {count:,} {'picture' if count == 1 else 'different pictures'}"
+    return pictures if len(shown) >= count else f"{pictures}, {which}"
 
 
 def _few_of_each(rejected: Iterable[Judged]) -> list[Judged]:

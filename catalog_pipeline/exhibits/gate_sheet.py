@@ -11,6 +11,7 @@ from PIL import Image
 
 from catalog_pipeline.drawing.sheet import Section, draw_sheet
 from catalog_pipeline.exhibits.contact_sheet import Judged, judged_tile
+from catalog_pipeline.exhibits.reasons import missed
 from catalog_pipeline.exhibits.thumbnails import side_by_side
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.gate_preview import VerdictChange
@@ -57,21 +58,11 @@ def _section(files: DataFolder, changes: Sequence[VerdictChange], most: int) -> 
 
 
 def _judged(one: VerdictChange) -> Judged:
-    missed = one.issue
-    if one.threshold is not None and not isinstance(one.measured, str | None):
-        sign = "<" if one.measured < one.threshold else ">"
-        missed = f"{_number(one.measured)} {sign} {_number(one.threshold)}"
-    return Judged(
-        one.image_sha256,
-        accepted=one.verdict == "accepted",
-        lines=(missed, one.store_id),
-        # What cannot be decoded is rejected by any thresholds.
-        decodable=True,
-    )
-
-
-def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    accepted = one.verdict == "accepted"
+    # The threshold of an issue that falls away is the one in force until now.
+    why = missed(one.issue, one.measured, one.threshold, is_past=accepted)
+    # What cannot be decoded is rejected by any thresholds.
+    return Judged(one.image_sha256, accepted, (why or one.issue, one.store_id))
 
 
 def _distance(one: VerdictChange) -> float:

@@ -10,15 +10,19 @@ from PIL import Image
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.identity import digest
 from catalog_pipeline.catalog.queries import some_loaded_products
-from catalog_pipeline.drawing.sheet import Section, Tile, draw_sheet
+from catalog_pipeline.drawing.sheet import Section, Tile, Tone, draw_sheet
 from catalog_pipeline.exhibits.exhibit import Exhibit
-from catalog_pipeline.exhibits.thumbnails import side_by_side, thumbnail
+from catalog_pipeline.exhibits.thumbnails import NOT_AT_HAND, side_by_side, thumbnail
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.vectors.index import PointFilter, Points, VectorIndex
 
-ASKED = 5
-SHOWN = 6
-SHEET_BYTES = 30_000
+ASKED = 4
+SHOWN = 4
+SHEET_BYTES = 32_500
+NOTE = (
+    "Left: the product asked for → right: what the collection returns, nearest first, each with "
+    "its cosine similarity (1 = same) and its store."
+)
 # A product can have several points near each other.
 _OVERFETCH = 4
 
@@ -34,7 +38,8 @@ class _Asked:
 class _Found:
     image_sha256: str
     title: str
-    score: float
+    store_id: str
+    similarity: str
 
 
 def neighbour_sheet(
@@ -54,17 +59,13 @@ def neighbour_sheet(
     with index.session(collection) as opened:
         rows = [(one, _nearest(opened, one)) for one in asked]
 
-    def draw() -> Image.Image:
-        return draw_sheet(
-            side_by_side(lambda row: _section(files, *row), rows), columns=SHOWN + 1, side=96
-        )
+    title = f"{len(rows)} products of {store_id}, and what the collection returns for each"
 
-    shown = [
-        [one.image_sha256, one.title, [[hit.image_sha256, f"{hit.score:.2f}"] for hit in found]]
-        for one, found in rows
-    ]
-    title = f"{len(rows)} products, and what the collection returns for each"
-    return Exhibit(title, digest(shown), SHEET_BYTES, draw)
+    def draw() -> Image.Image:
+        found = side_by_side(lambda row: _section(files, *row), rows)
+        return draw_sheet([Section(title, [], NOTE), *found], columns=SHOWN + 1)
+
+    return Exhibit(title, digest([title, NOTE, rows]), SHEET_BYTES, draw)
 
 
 def _asked(database: Database, collection: str, store_id: str) -> list[_Asked]:
@@ -85,16 +86,33 @@ def _nearest(opened: Points, one: _Asked) -> list[_Found]:
     # Equal pictures are equally near, and come in any order.
     for hit in sorted(hits, key=lambda hit: (-round(hit.score, 4), str(hit.point_id))):
         payload = hit.payload
+        sha = str(payload["image_sha256"])
         found.setdefault(
             str(payload["product_id"]),
-            _Found(str(payload["image_sha256"]), str(payload.get("title", "")), hit.score),
+            _Found(
+                sha,
+                str(payload.get("title", "")),
+                str(payload["store_id"]),
+                _similarity(hit.score, is_same=sha == one.image_sha256),
+            ),
         )
     return list(found.values())[:SHOWN]
 
 
+def _similarity(score: float, *, is_same: bool) -> str:
+    """The score for an eye: another picture is never told to be the same."""
+    rounded = f"{score:.2f}"
+    return "> 0.99" if rounded == "1.00" and not is_same else rounded
+
+
 def _section(files: DataFolder, one: _Asked, found: list[_Found]) -> Section:
-    query = Tile(thumbnail(files, one.image_sha256), ("asked for", one.title), "query")
+    query = _tile(files, one.image_sha256, ("asked for", one.title), "query")
     hits = [
-        Tile(thumbnail(files, hit.image_sha256), (f"{hit.score:.2f}", hit.title)) for hit in found
+        _tile(files, hit.image_sha256, (f"{hit.similarity} · {hit.store_id}", hit.title))
+        for hit in found
     ]
     return Section("", [query, *hits])
+
+
+def _tile(files: DataFolder, sha256: str, lines: tuple[str, ...], tone: Tone = "plain") -> Tile:
+    return Tile(thumbnail(files, sha256), lines, tone, NOT_AT_HAND)

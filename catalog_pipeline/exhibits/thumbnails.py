@@ -18,6 +18,8 @@ from catalog_pipeline.images.pictures import load_thumbnail
 
 # As wide as a sheet's tiles, whose pictures are fitted in.
 SIDE = 112
+# In place of one that cannot be had.
+NOT_AT_HAND = "no picture at hand"
 _THREADS = 4
 
 Thing = TypeVar("Thing")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from PIL import Image
 
 from catalog_pipeline.catalog.identity import digest
-from catalog_pipeline.drawing.plots import PALETTE, Line, LinePlot, draw_lines
+from catalog_pipeline.drawing.figure import PALETTE
+from catalog_pipeline.drawing.lines import Line, LinePlot, draw_lines
 from catalog_pipeline.exhibits.exhibit import Exhibit
 from catalog_pipeline.health.history import Day
 
@@ -56,7 +57,9 @@ def trends(history: Sequence[Day]) -> Exhibit | None:
         [store, [[f"{day.at:%Y-%m-%d}", day.points, day.acceptance] for day in found]]
         for store, found in shown.items()
     ]
-    title = f"{len(sizes):,} stores over time, the {min(len(largest), len(PALETTE))} largest named"
+    title = f"{len(sizes):,} {'store' if len(sizes) == 1 else 'stores'} over time"
+    if len(sizes) > len(PALETTE):
+        title += f", the {len(PALETTE)} largest named"
     return Exhibit(title, digest(what), TREND_BYTES, draw)
 
 

@@ -24,9 +24,10 @@ from catalog_pipeline.files import DataFolder
 from catalog_pipeline.stores import StoreConfig
 
 # Enough to see the shape; taken in the order of hashes, so a uniform sample.
-MOST_VECTORS = 1_500
+MOST_VECTORS = 400
 MAP_BYTES = 12_000
 NO_CATEGORY = "no category"
+TITLE = "Pictures that look alike to the model lie close together; colours are categories"
 
 
 def vector_map(
@@ -40,11 +41,14 @@ def vector_map(
     groups = [row.categories[0]["name"] if row.categories else NO_CATEGORY for row in found]
     shown = [[row.image_sha256, group] for row, group in zip(found, groups, strict=True)]
 
+    counted = "products" if len(found) < MOST_VECTORS else f"{MOST_VECTORS:,} of the products"
+
     def draw() -> Image.Image:
-        return draw_map(read_places(files, [(row.part, row.row) for row in found]), groups)
+        vectors = read_places(files, [(row.part, row.row) for row in found])
+        return draw_map(vectors, groups, title=TITLE, grouped_by=f"category ({counted})")
 
     title = f"Vectors of {len(found):,} products by category"
-    return Exhibit(title, digest([model_version, shown]), MAP_BYTES, draw)
+    return Exhibit(title, digest([model_version, TITLE, shown]), MAP_BYTES, draw)
 
 
 def _vectors(store: StoreConfig, model_version: str) -> Select[Any]:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from catalog_pipeline.exhibits.exhibit import Exhibit
 from catalog_pipeline.exhibits.gate_sheet import MOST_TILES, gate_sheet
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.gate_preview import Verdict, VerdictChange
 from catalog_pipeline.images.blobs import write_blob
+from catalog_pipeline_tests.exhibits.conftest import Sections
 
 COLOURS = [(200, 30, 40), (30, 180, 60), (40, 60, 220)]
 ACCEPTED, REJECTED = (0, 114, 178), (213, 94, 0)
@@ -49,6 +51,27 @@ def test_changed_pictures_are_there_and_no_others(files: DataFolder) -> None:
     assert shown[2] == 0
     assert pixels(sheet, ACCEPTED) > 400
     assert pixels(sheet, REJECTED) > 400
+
+
+def test_each_picture_says_what_another_threshold_makes_of_it(
+    files: DataFolder, sections_of: Sections
+) -> None:
+    changes = [
+        VerdictChange("atelier", "0" * 64, "accepted", "blurry", 0.1, 0.12),
+        VerdictChange("atelier", "1" * 64, "rejected", "too small", 250, 300),
+        VerdictChange("nordhavn", "2" * 64, "rejected", "the store's placeholder", None, None),
+    ]
+
+    small, placeholder, blurry = sections_of(
+        Exhibit("changes", "", 0, lambda: gate_sheet(files, changes))
+    )
+
+    assert small.title == "accepted → rejected, too small: 1 picture"
+    assert small.tiles[0].lines == ("shorter side 250 px, needs 300", "atelier")
+    assert placeholder.tiles[0].lines == ("the store's placeholder", "nordhavn")
+    assert blurry.title == "rejected → accepted, no longer blurry: 1 picture"
+    assert blurry.tiles[0].lines == ("sharpness 0.1, needed 0.12", "atelier")
+    assert blurry.tiles[0].instead == "no picture at hand"
 
 
 def test_a_lost_picture_leaves_its_frame(files: DataFolder) -> None:
