@@ -55,6 +55,7 @@ def search(
     product: str | None,
     html: Path | None,
     as_json: bool,
+    limit: int,
     **filters: Any,
 ) -> None:
     """Find the products nearest to words, to a picture or to another product.
@@ -70,7 +71,7 @@ def search(
     """
     query = _query(text, image, product)
     settings = load_settings()
-    hits = run_search(settings, query, **filters)
+    hits = run_search(settings, query, limit=limit, **filters)
     if html is not None:
         write_page(html, settings, _question(settings, query, filters), hits)
     if as_json:
@@ -193,11 +194,9 @@ def _conditions(
     max_price: float | None,
     currency: str | None,
     in_stock: bool | None,
-    limit: int,
 ) -> list[str]:
     """The filters in words."""
     told = {
-        f"at most {limit}": True,
         f"store {store}": store is not None,
         f"category {category}": category is not None,
         f"from {min_price or 0:g}": min_price is not None,

@@ -16,7 +16,7 @@ from catalog_pipeline.exhibits.thumbnails import NOT_AT_HAND, side_by_side, thum
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.vectors.index import PointFilter, Points, VectorIndex
 
-ASKED = 4
+ASKED = 5
 SHOWN = 4
 SHEET_BYTES = 32_500
 NOTE = (

@@ -49,8 +49,9 @@ _IPV6_NEVER = tuple(
         "2001:db8::/32",
         "2002::/16",  # 6to4: an IPv4 address behind anybody's relay
         "3fff::/20",
-        # Services of clouds to their machines, amid what private networks use: Amazon's and Google's
-        # have blocks of their own, those of Oracle, Akamai, Scaleway and Alibaba an address each.
+        # Services of clouds to their machines, amid what private networks use: Amazon's and
+        # Google's have blocks of their own, those of Oracle, Akamai, Scaleway and Alibaba an
+        # address each.
         "fd00:ec2::/32",
         "fd20:ce::/32",
         "fd00:c1::a9fe:a9fe/128",

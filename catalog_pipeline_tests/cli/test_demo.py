@@ -170,7 +170,7 @@ def test_a_script_is_answered_in_one_document(undisturbed: tuple[Path, str], por
         assert one["succeeded"] is True
         assert one["stages"]["qdrant_points"]["points"] == 161
     assert found["query"] == "floral green shirt"
-    assert found["hits"][0]["payload"]["title"].startswith("Floral Green Shirt")
+    assert "Floral Green Shirt" in found["hits"][0]["payload"]["title"]
     # Whoever waits sees how far it is.
     assert "nordhavn" in told
 

@@ -220,7 +220,7 @@ def test_many_points_wait_for_their_number_too(
     assert count == held == len(waiting["points"]["points"])
     assert {one["reason"] for one in waiting["points"]["points"]} == {"image_rejected"}
     assert all(one["title"] for one in waiting["points"]["points"])
-    assert f"`catalog removals atelier --approve {count}`" in shown["approve"]
+    assert f"`catalog removals atelier --approve {count} --reason " in shown["approve"]
     told = ("--reason", "stricter")
     said = ask("removals", "atelier", "--approve", str(count + 1), *told, code=1)
     assert f"{count} removals of points wait" in said

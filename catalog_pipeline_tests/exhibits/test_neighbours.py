@@ -76,7 +76,7 @@ def test_the_heading_says_how_to_read_the_sheet(
 ) -> None:
     heading, *_ = sections_of(sheet(shops[1]))
 
-    assert heading.title == "4 products of nordhavn, and what the collection returns for each"
+    assert heading.title == "5 products of nordhavn, and what the collection returns for each"
     for words in ("Left: the product asked for", "nearest first", "cosine similarity", "1 = same"):
         assert words in heading.note
     assert heading.tiles == []
