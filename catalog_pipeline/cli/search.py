@@ -11,7 +11,7 @@ from uuid import UUID
 import click
 
 from catalog_pipeline.cli.deployment import STORE, as_json, named_product
-from catalog_pipeline.cli.output import linked, print_json, printable, table, terminal
+from catalog_pipeline.cli.output import linked, notices, print_json, say, table, terminal
 from catalog_pipeline.errors import ConfigurationError
 from catalog_pipeline.search import MAX_LIMIT, Hit, product_payload
 from catalog_pipeline.search import search as find
@@ -128,12 +128,10 @@ def _hint_at_currencies(hits: list[Hit]) -> None:
     currencies = sorted({str(hit.payload.get("currency")) for hit in hits} - {"None"})
     if len(currencies) > 1:
         known = ", ".join(currencies[:-1]) + f" and {currencies[-1]}"
-        click.echo(
-            printable(
-                f"Prices in {known} were compared as if they were one currency; "
-                f"--currency {currencies[0]} asks for one."
-            ),
-            err=True,
+        say(
+            notices(),
+            f"Prices in {known} were compared as if they were one currency; "
+            f"--currency {currencies[0]} asks for one.",
         )
 
 
