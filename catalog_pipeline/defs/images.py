@@ -75,7 +75,7 @@ def product_images(
             product_id=config.product_id(lease.store_id),
             refetch=config.refetch,
             progress=log_progress(context, "images"),
-            on_accepted=embedder.get().expect if _embeds_next(context) else None,
+            on_new_picture=embedder.get().expect if _embeds_next(context) else None,
         )
         shown = pictures(
             context,
@@ -98,5 +98,6 @@ def product_images(
 
 
 def _embeds_next(context: dg.AssetExecutionContext) -> bool:
+    # None or empty where the whole job runs, by how it was started.
     chosen = context.run.asset_selection
-    return chosen is None or dg.AssetKey("image_embeddings") in chosen
+    return not chosen or dg.AssetKey("image_embeddings") in chosen

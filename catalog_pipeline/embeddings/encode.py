@@ -113,7 +113,7 @@ class Embedder:
             self._is_expected = True
         with suppress(CatalogError):
             spec = resolve_model(self._name, download=False)
-            import_ahead(needs_transformers=spec.needs_transformers)
+            import_ahead(spec.towers_of)
 
     def load(self) -> LoadedModel:
         """The model, loaded once; raises as `resolve_model` and `load_model` do."""

@@ -10,32 +10,35 @@ import gc
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from types import ModuleType
 
 from catalog_pipeline.errors import ConfigurationError
 
-_OFTEN_NEEDLESS = "transformers"
+# What open_clip imports if it is there, and the module of open_clip that then makes towers by it.
+_OFTEN_NEEDLESS = {"timm": "timm_model", "transformers": "hf_model"}
 _importing = threading.Lock()
 
 
-def import_libraries(*, needs_transformers: bool) -> tuple[ModuleType, ModuleType]:
+def import_libraries(towers_of: Collection[str]) -> tuple[ModuleType, ModuleType]:
     """Torch and open_clip.
 
     Args:
-        needs_transformers: whether the model's text tower is one of transformers', which open_clip
-            otherwise imports for nothing. Its tokenizers import it themselves.
+        towers_of: which of timm and transformers the model's towers are made by; open_clip would
+            import both, and most models need one or none. Tokenizers import theirs themselves.
 
     Raises:
         ConfigurationError: one of them is not installed.
     """
     with _importing:
         _keep_root_logger()
-        if needs_transformers:
-            _forget_open_clip_without_it()
+        _forget_open_clip_without(towers_of)
         try:
-            with _without_garbage_collection(), _import_fails(not needs_transformers):
+            with (
+                _without_garbage_collection(),
+                _imports_fail(_OFTEN_NEEDLESS.keys() - set(towers_of)),
+            ):
                 import open_clip
                 import torch
         except ImportError as error:
@@ -46,7 +49,7 @@ def import_libraries(*, needs_transformers: bool) -> tuple[ModuleType, ModuleTyp
         return torch, open_clip
 
 
-def import_ahead(*, needs_transformers: bool) -> None:
+def import_ahead(towers_of: Collection[str]) -> None:
     """Begin the import in a thread; whoever loads a model then waits for what is left of it.
 
     What is missing is told to them, not here.
@@ -54,7 +57,7 @@ def import_ahead(*, needs_transformers: bool) -> None:
 
     def work() -> None:
         with suppress(ConfigurationError):
-            import_libraries(needs_transformers=needs_transformers)
+            import_libraries(towers_of)
 
     # No daemon: a process must not end amid a library's first steps.
     threading.Thread(target=work, name="import-torch").start()
@@ -73,33 +76,37 @@ def _keep_root_logger() -> None:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Over imports that make a million objects and drop none: looking through them is a quarter."""
+    """Over imports that make a million objects and drop none: looking through them is a quarter.
+
+    Nor is it worth while to look through them ever again.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if was_on:
             gc.enable()
 
 
 @contextmanager
-def _import_fails(is_unwanted: bool) -> Iterator[None]:
-    """Let `import transformers` fail, which open_clip is prepared for; no-op where it is there."""
-    if not is_unwanted or _OFTEN_NEEDLESS in sys.modules or "open_clip" in sys.modules:
-        yield
-        return
-    # Python's own mark of a module that must not be imported.
-    sys.modules[_OFTEN_NEEDLESS] = None  # type: ignore[assignment]
+def _imports_fail(unwanted: Collection[str]) -> Iterator[None]:
+    """Let imports of them fail, which open_clip is prepared for; no-op for those that are there."""
+    unwanted = [] if "open_clip" in sys.modules else [*(set(unwanted) - sys.modules.keys())]
+    for name in unwanted:
+        # Python's own mark of a module that must not be imported.
+        sys.modules[name] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        del sys.modules[_OFTEN_NEEDLESS]
+        for name in unwanted:
+            del sys.modules[name]
 
 
-def _forget_open_clip_without_it() -> None:
+def _forget_open_clip_without(towers_of: Collection[str]) -> None:
     """Models that were made meanwhile keep the modules that they were made by."""
-    towers = sys.modules.get("open_clip.hf_model")
-    if towers is not None and towers.transformers is None:
+    makers = {name: sys.modules.get(f"open_clip.{_OFTEN_NEEDLESS[name]}") for name in towers_of}
+    if any(maker is not None and getattr(maker, name) is None for name, maker in makers.items()):
         for name in [name for name in sys.modules if name.partition(".")[0] == "open_clip"]:
             del sys.modules[name]

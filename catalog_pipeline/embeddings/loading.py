@@ -157,7 +157,7 @@ def load_model(
         CheckpointError: the weights do not fit the configuration, or changed since `resolve_model`.
         DeviceMemoryError: the model does not fit into the device's free memory.
     """
-    torch, open_clip = import_libraries(needs_transformers=spec.needs_transformers)
+    torch, open_clip = import_libraries(spec.towers_of)
     place = _place(device)
     try:
         towers, preprocess = open_clip.create_model_from_pretrained(

@@ -57,7 +57,8 @@ class ModelSpec:
         pretrained: open_clip's tag of the weights, for built-in models only.
         tokenizer: what open_clip is asked for a tokenizer by.
         checkpoint: the weights file.
-        needs_transformers: whether its text tower is one of transformers'.
+        towers_of: the libraries beside open_clip that its towers are made by: `timm`,
+            `transformers`, both or neither.
     """
 
     name: str
@@ -69,7 +70,7 @@ class ModelSpec:
     pretrained: str | None
     tokenizer: str
     checkpoint: Path
-    needs_transformers: bool = False
+    towers_of: frozenset[str] = frozenset()
 
 
 def resolve_model(name: str, *, download: bool = True) -> ModelSpec:
@@ -219,8 +220,16 @@ def _described(
         pretrained=pretrained,
         tokenizer=tokenizer or architecture,
         checkpoint=checkpoint,
-        needs_transformers=bool(config["model_cfg"]["text_cfg"].get("hf_model_name")),
+        towers_of=_towers_of(config["model_cfg"]),
     )
+
+
+def _towers_of(model: Mapping[str, Any]) -> frozenset[str]:
+    named = {
+        "timm": model["vision_cfg"].get("timm_model_name"),
+        "transformers": model["text_cfg"].get("hf_model_name"),
+    }
+    return frozenset(library for library, name in named.items() if name)
 
 
 def read_config(path: Path) -> dict[str, Any]:

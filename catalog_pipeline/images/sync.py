@@ -114,7 +114,7 @@ def sync_images(
     product_id: UUID | None = None,
     refetch: bool = False,
     progress: Progress | None = None,
-    on_accepted: Callable[[], None] | None = None,
+    on_new_picture: Callable[[], None] | None = None,
     sleep: Callable[[float], None] | None = None,
 ) -> ImagesReport:
     """Bring a store's images up to what its products want and its gate says.
@@ -128,7 +128,7 @@ def sync_images(
         product_id: only the pictures of this product.
         refetch: ask for every wanted picture again, whatever is known of it.
         progress: called with URLs asked and URLs owed.
-        on_accepted: called, from any thread, for each new picture that passes the gate.
+        on_new_picture: called, from any thread, for each picture that came and was never measured.
         sleep: waits between attempts of one URL.
 
     Raises:
@@ -143,7 +143,7 @@ def sync_images(
     tally = _Tally()
     with _decoding(decoder, store) as decoding:
         scope = Scope.of(store, product_id)
-        stage = _Stage(lease, files, store, scope, decoding, tally, on_accepted)
+        stage = _Stage(lease, files, store, scope, decoding, tally, on_new_picture)
         stage.remeasure()
         stage.fetch(progress, sleep, refetch=refetch)
         stage.judge(gate)
@@ -207,7 +207,7 @@ class _Stage:
     scope: Scope
     decoder: Decoder
     tally: _Tally
-    on_accepted: Callable[[], None] | None
+    on_new_picture: Callable[[], None] | None
     # Contents that are owed a measurement still, so that no verdict may be made of an older one.
     undecided: set[str] = dataclasses.field(default_factory=set)
 
@@ -334,16 +334,14 @@ class _Stage:
         limit = self.store.quality.max_pixels
         with self.lease.database.read() as connection:
             measured = is_measured(connection, sha256, limit)
+        if self.on_new_picture is not None and not measured:
+            self.on_new_picture()
         try:
             measurements = None if measured else self.decoder.measure(content, limit)
         except UndecidedError:
             # The bytes are fetched again when this attempt is due again.
             failed = dataclasses.replace(download, outcome="failed", reason=UNDECIDED)
             return Fetched(owed, dataclasses.replace(failed, content=None))
-        if self.on_accepted is not None and measurements is not None:
-            verdict = judge(measurements, self.store.quality, is_placeholder=False)
-            if verdict.accepted:
-                self.on_accepted()
         return Fetched(
             owed, _without_content(download), sha256, len(content), measurements, was_kept
         )

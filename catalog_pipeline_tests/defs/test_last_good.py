@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,7 +18,9 @@ from catalog_pipeline.catalog.identity import product_id
 from catalog_pipeline.catalog.overrides import Decision, hide_product
 from catalog_pipeline.catalog.schema import points, products
 from catalog_pipeline.definitions import build_defs
+from catalog_pipeline.removals import ALWAYS_ALLOWED
 from catalog_pipeline.settings import load_settings
+from catalog_pipeline_tests.defs.held import held, told, total
 from catalog_pipeline_tests.deployment import Deployment, sample_deployment
 
 CHECK = "qdrant_points_everything_agrees"
@@ -25,10 +29,27 @@ REMOVED = Decision("anna", "a test")
 
 @pytest.fixture
 def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
-    with sample_deployment(tmp_path, products_per_store=16) as found:
+    with sample_deployment(tmp_path, products_per_store=24) as found:
         for name, value in found.environ.items():
             monkeypatch.setenv(name, value)
         yield found
+
+
+@contextmanager
+def catalogue() -> Iterator[Database]:
+    database = Database(load_settings().database)
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
+def plain(value: dg.MetadataValue[Any]) -> Any:
+    """A number, or counts by reason."""
+    if not isinstance(value, dg.TableMetadataValue):
+        return value.value
+    rows = [record.data for record in value.records]
+    return {row["reason"]: row["count"] for row in rows if "reason" in row}
 
 
 class Run:
@@ -42,25 +63,30 @@ class Run:
     def id(self, number: int) -> UUID:
         return product_id(self.store_id, str(number))
 
-    def job(self, name: str, **walk: Any) -> dg.ExecuteInProcessResult:
-        config = {"ops": {"raw_products": {"config": walk}}} if walk else None
-        job = build_defs().resolve_job_def(name)
-        return job.execute_in_process(
-            instance=self._instance, partition_key=self.store_id, run_config=config
+    def sync(self, **configs: Any) -> dict[str, dict[str, Any]]:
+        """Each stage's metadata as plain values, which are those of the database."""
+        since = datetime.now(UTC)
+        result = (
+            build_defs()
+            .resolve_job_def("sync_store")
+            .execute_in_process(
+                instance=self._instance,
+                partition_key=self.store_id,
+                run_config={"ops": {op: {"config": config} for op, config in configs.items()}},
+            )
         )
-
-    def sync(self, **walk: Any) -> dict[str, dict[str, Any]]:
-        """Each stage's metadata as plain values."""
-        result = self.job("sync_store", **walk)
         assert result.success
-        return {
+        found = {
             event.asset_key.path[-1]: {
-                name: getattr(value, "value", value)
+                name: plain(value)
                 for name, value in event.step_materialization_data.materialization.metadata.items()
             }
             for event in result.get_asset_materialization_events()
             if event.asset_key is not None
         }
+        with catalogue() as database:
+            assert told(found) == held(database, self.store_id, since)
+        return found
 
     def compared(self) -> dg.AssetCheckEvaluation:
         """What the check says of this store."""
@@ -75,21 +101,17 @@ class Run:
         return found
 
     def loaded(self) -> dict[UUID, tuple[str, str]]:
-        database = Database(load_settings().database)
-        with database.read() as connection:
+        with catalogue() as database, database.read() as connection:
             rows = connection.execute(
                 select(points.c.point_id, points.c.image_sha256, points.c.payload_hash)
             ).all()
-        database.dispose()
         return {key: (sha, payload) for key, sha, payload in rows}
 
     def price(self, number: int) -> str:
-        database = Database(load_settings().database)
-        with database.read() as connection:
+        with catalogue() as database, database.read() as connection:
             found = connection.scalar(
                 select(products.c.price).where(products.c.product_id == self.id(number))
             )
-        database.dispose()
         return str(found)
 
 
@@ -119,18 +141,18 @@ def test_bad_news_from_a_store_leaves_the_last_good_in_place(deployment: Deploym
         assert second[run.id(failing)][1] != first[run.id(failing)][1], "with its new price"
         points_report = stages["qdrant_points"]
         assert (points_report["stale"], points_report["quarantined"]) == (1, 1)
+        assert stages["product_images"]["stale"] == 0, "the new address never brought a picture"
         # No list of products tells that a file was replaced; a full walk asks.
         assert second[run.id(replaced)] == first[run.id(replaced)]
         run.shop.faults.clear()
-        stages = run.sync(walk="full")
+        stages = run.sync(raw_products={"walk": "full"})
         third = run.loaded()
         assert third[run.id(replaced)][0] != second[run.id(replaced)][0]
         assert stages["product_images"]["fetched"] == 1
         assert stages["product_images"]["unchanged"] > 0
 
-        database = Database(load_settings().database)
-        hide_product(database, run.id(hidden), REMOVED)
-        database.dispose()
+        with catalogue() as database:
+            hide_product(database, run.id(hidden), REMOVED)
         check = run.compared()
         assert not check.passed, "its point is still there"
         examples = check.metadata["examples"].value
@@ -140,3 +162,21 @@ def test_bad_news_from_a_store_leaves_the_last_good_in_place(deployment: Deploym
         found = run.compared()
         assert found.passed, found.metadata
         assert found.metadata["held points"].value == len(first) - 1
+
+        gone = shown_numbers(run)[-(ALWAYS_ALLOWED + 1) :]
+        for number in gone:
+            run.shop.delete(number)
+        stages = run.sync(raw_products={"walk": "full"})
+        waiting = stages["products"]["waiting"]
+        assert waiting == {"absent": len(gone)}
+        assert f"--approve {len(gone)} --reason" in stages["products"]["approve"]
+        assert len(run.loaded()) == len(first) - 1
+        word = {"approve_removals": len(gone), "approval_reason": "the season is over"}
+        stages = run.sync(products=word, qdrant_points=word)
+        assert stages["products"]["removed"] == waiting
+        assert "approve" not in stages["products"]
+        with catalogue() as database, database.read() as connection:
+            removed = select(products.c.external_id).where(products.c.removed_by == "absent")
+            assert set(connection.scalars(removed)) == set(map(str, gone))
+        assert total(stages["qdrant_points"]["deleted"]) == len(gone)
+        assert len(run.loaded()) == len(first) - 1 - len(gone)

@@ -25,6 +25,7 @@ from catalog_pipeline.catalog.schema import (
 )
 from catalog_pipeline.catalog.wanted import Scope, is_live
 from catalog_pipeline.definitions import defs
+from catalog_pipeline.embeddings.encode import Embedder
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.products.archive import Archive
 from catalog_pipeline.settings import load_settings
@@ -80,8 +81,20 @@ class Synced(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def first_sync(instance: dg.DagsterInstance) -> dict[str, Synced]:
-    return {store_id: Synced(store_id, execute(instance, store_id)) for store_id in STORES}
+def expected() -> list[str]:
+    """The models that were announced while pictures still came, in order."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def first_sync(instance: dg.DagsterInstance, expected: list[str]) -> dict[str, Synced]:
+    def expect(embedder: Embedder) -> None:
+        if embedder.model_version not in expected:
+            expected.append(embedder.model_version)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Embedder, "expect", expect)
+        return {store_id: Synced(store_id, execute(instance, store_id)) for store_id in STORES}
 
 
 @pytest.fixture(params=STORES)
@@ -118,6 +131,10 @@ def test_every_stage_materialises_the_partition(
         assert record is not None
         assert record.asset_materialization is not None
         assert record.asset_materialization.partition == synced.store_id
+
+
+def test_the_model_is_announced_while_pictures_come(synced: Synced, expected: list[str]) -> None:
+    assert expected == [synced.metadata("image_embeddings")["model_version"]]
 
 
 def test_counts_in_the_metadata_are_those_of_the_database(

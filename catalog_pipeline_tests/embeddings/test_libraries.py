@@ -25,36 +25,42 @@ def embed(folder):
 
 
 @pytest.fixture(scope="module")
-def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny checkpoint whose text tower is one of transformers'."""
-    folder = tmp_path_factory.mktemp("bert")
+def borrowed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Tiny checkpoints: one whose text tower is one of transformers', one with timm's pictures'."""
+    folders = tmp_path_factory.mktemp("bert"), tmp_path_factory.mktemp("timm")
     run(
         f"""
 import json, sys, torch, open_clip
 from pathlib import Path
 from safetensors.torch import save_file
 from transformers import BertConfig
-folder = Path(sys.argv[1])
+bert, timm = map(Path, sys.argv[1:])
 BertConfig(
     vocab_size=100, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
-).save_pretrained(folder / "tower")
-model = {TINY!r} | {{
-    "text_cfg": {{
-        "hf_model_name": str(folder / "tower"),
-        "hf_model_pretrained": False,
-        "hf_proj_type": "linear",
-        "hf_pooler_type": "mean_pooler",
-    }}
+).save_pretrained(bert / "tower")
+tower = {{
+    "hf_model_name": str(bert / "tower"),
+    "hf_model_pretrained": False,
+    "hf_proj_type": "linear",
+    "hf_pooler_type": "mean_pooler",
 }}
-torch.manual_seed(5)
-weights = open_clip.CustomTextCLIP(**model).state_dict()
-save_file({{name: value.contiguous() for name, value in weights.items()}}, folder / {WEIGHTS!r})
-config = {{"model_cfg": model, "preprocess_cfg": {SQUASHED!r}}}
-(folder / "open_clip_config.json").write_text(json.dumps(config))
+seen = {{"timm_model_name": "test_vit", "timm_pool": "avg", "image_size": 160}}
+for folder, preprocess, change in [
+    (bert, {SQUASHED!r}, {{"text_cfg": tower}}),
+    (timm, {SQUASHED | {"size": 160}!r}, {{"vision_cfg": seen}}),
+]:
+    model = {TINY!r} | change
+    torch.manual_seed(5)
+    kind = open_clip.CustomTextCLIP if "text_cfg" in change else open_clip.CLIP
+    weights = kind(**model).state_dict()
+    weights.pop("attn_mask", None)
+    save_file({{name: value.contiguous() for name, value in weights.items()}}, folder / {WEIGHTS!r})
+    config = {{"model_cfg": model, "preprocess_cfg": preprocess}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
 """,
-        folder,
+        *folders,
     )
-    return folder
+    return folders
 
 
 def run(code: str, *arguments: Path) -> Any:
@@ -71,36 +77,9 @@ def run(code: str, *arguments: Path) -> Any:
     return json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else None
 
 
-def test_pictures_are_embedded_without_transformers(checkpoint: Path) -> None:
-    code = """
-import json
-vector = embed(sys.argv[1])
-early = "transformers" in sys.modules
-import transformers
-print(json.dumps([vector, early, transformers.__version__]))
-"""
-    vector, early, version = run(PICTURES + code, checkpoint)
-    assert len(vector) == 24
-    assert not early
-    assert version, "whoever needs it imports it as ever"
-
-
-def test_a_text_tower_of_transformers_has_them_also_behind_a_model_without(
-    checkpoint: Path, bert: Path
+def test_what_is_expected_is_there_before_anybody_loads_a_model_and_no_more(
+    checkpoint: Path,
 ) -> None:
-    code = """
-import json
-plain, bert = sys.argv[1:]
-alone = embed(bert)
-print(json.dumps([alone, embed(plain), embed(bert), embed(plain)]))
-"""
-    alone, plain, again, plain_again = run(PICTURES + code, checkpoint, bert)
-    assert (alone, plain) == (again, plain_again)
-    code = "import json\nprint(json.dumps([embed(one) for one in sys.argv[1:]]))\n"
-    assert run(PICTURES + code, checkpoint, bert) == [plain, alone]
-
-
-def test_what_is_expected_is_there_before_anybody_loads_a_model(checkpoint: Path) -> None:
     code = """
 import json, threading
 embedder = Embedder(f"local-dir:{sys.argv[1]}", device="cpu")
@@ -110,20 +89,36 @@ for _ in range(3):
 imports = [one for one in threading.enumerate() if one.name == "import-torch"]
 for one in imports:
     one.join()
-print(json.dumps([early, len(imports), "torch" in sys.modules, embed(sys.argv[1])]))
+ready = "torch" in sys.modules
+vector = embed(sys.argv[1])
+others = [name for name in ("timm", "transformers") if name in sys.modules]
+import timm, transformers
+print(json.dumps([early, len(imports), ready, vector, others, timm.__version__]))
 """
-    early, threads, ready, vector = run(PICTURES + code, checkpoint)
+    early, threads, ready, vector, others, version = run(PICTURES + code, checkpoint)
     assert (early, threads, ready) == (False, 1, True)
     assert len(vector) == 24
+    assert not others, "its towers are open_clip's own"
+    assert version, "whoever needs it imports it as ever"
 
 
-def test_loading_waits_for_an_import_that_goes_on(checkpoint: Path) -> None:
+def test_borrowed_towers_have_their_libraries_also_behind_a_model_without(
+    checkpoint: Path, borrowed: tuple[Path, Path]
+) -> None:
+    bert, timm = borrowed
     code = """
 import json
+# Loading waits for an import that goes on, of another model's libraries.
 Embedder(f"local-dir:{sys.argv[1]}").expect()
-print(json.dumps(embed(sys.argv[1])))
+print(json.dumps([embed(one) for one in sys.argv[2:]]))
 """
-    assert len(run(PICTURES + code, checkpoint)) == 24
+    one, other, both = (checkpoint, bert, timm), (bert, timm), (bert, timm, checkpoint, bert)
+    found = [run(PICTURES + code, first, *then) for first, then in ((one[0], one), (bert, both))]
+    vectors = dict(zip(one, found[0], strict=True))
+    assert all(len(vector) == 24 for vector in vectors.values())
+    assert len({tuple(vector) for vector in vectors.values()}) == 3
+    assert found[1] == [vectors[model] for model in both]
+    assert run(PICTURES + code, timm, *other) == [vectors[model] for model in other]
 
 
 def test_a_model_that_cannot_be_found_is_expected_in_silence(tmp_path: Path) -> None:

@@ -257,7 +257,7 @@ def test_every_picture_ends_in_a_verdict_or_a_reason_on_both_databases(
     }
 
 
-def test_each_new_picture_that_passes_the_gate_is_announced(
+def test_each_picture_that_was_never_measured_is_announced(
     shop: Shop, make_store: MakeStore
 ) -> None:
     shop.served = {
@@ -269,10 +269,10 @@ def test_each_new_picture_that_passes_the_gate_is_announced(
     }
     shop.offers(*map(shop.url, shop.served))
     announced: list[None] = []
-    shop.sync(make_store(), on_accepted=lambda: announced.append(None))
-    assert len(announced) == 2
+    shop.sync(make_store(), on_new_picture=lambda: announced.append(None))
+    assert len(announced) == 4
     announced.clear()
-    shop.sync(make_store(), on_accepted=lambda: announced.append(None), refetch=True)
+    shop.sync(make_store(), on_new_picture=lambda: announced.append(None), refetch=True)
     assert announced == []
 
 
