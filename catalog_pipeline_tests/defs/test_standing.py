@@ -43,6 +43,7 @@ from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline.stores_file import load_stores
 from catalog_pipeline.vectors.index import collection_name
 from catalog_pipeline.vectors.open import open_index
+from catalog_pipeline_tests.defs.held import held
 from catalog_pipeline_tests.defs.test_pictures import picture
 from catalog_pipeline_tests.deployment import Deployment
 
@@ -133,6 +134,11 @@ def test_every_check_passes_and_the_report_says_what_the_database_says(
     assert event.metadata["need_a_person"].value == 0, "so few in quarantine need nobody"
     assert event.metadata["products"].value == live
     assert event.metadata["points"].value == loaded
+    numbers = [held(catalogue, store, datetime.now(UTC)) for store in (WELL, ILL)]
+    embedded = [of_store["image_embeddings"] for of_store in numbers]
+    assert event.metadata["accepted"].value == sum(one["accepted"] for one in embedded)
+    assert event.metadata["vectors"].value == sum(one["embedded"] for one in embedded)
+    assert event.metadata["owed"].value == 0
     trends = picture(event.metadata["trends"])
     assert len(trends) <= 30_000
     with Image.open(io.BytesIO(trends)) as opened:

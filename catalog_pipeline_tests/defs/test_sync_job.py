@@ -31,6 +31,7 @@ from catalog_pipeline.products.archive import Archive
 from catalog_pipeline.settings import load_settings
 from catalog_pipeline.vectors.index import PointFilter
 from catalog_pipeline.vectors.open import open_index
+from catalog_pipeline_tests.defs.held import held, told
 from catalog_pipeline_tests.deployment import STAGES, Deployment
 
 STORES = ["atelier", "nordhavn"]
@@ -70,6 +71,7 @@ class Synced(NamedTuple):
     """A finished first sync of a store."""
 
     store_id: str
+    began: datetime
     result: dg.ExecuteInProcessResult
 
     def metadata(self, stage: str) -> dict[str, Any]:
@@ -94,7 +96,10 @@ def first_sync(instance: dg.DagsterInstance, expected: list[str]) -> dict[str, S
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Embedder, "expect", expect)
-        return {store_id: Synced(store_id, execute(instance, store_id)) for store_id in STORES}
+        began = datetime.now(UTC)
+        return {
+            store_id: Synced(store_id, began, execute(instance, store_id)) for store_id in STORES
+        }
 
 
 @pytest.fixture(params=STORES)
@@ -160,6 +165,9 @@ def test_counts_in_the_metadata_are_those_of_the_database(
     assert embedded["embedded"] + embedded["reused"] == summary.embedded == summary.accepted
     loaded = synced.metadata("qdrant_points")
     assert loaded["points"] == loaded["upserted"] == summary.points
+    metadata = {stage: synced.metadata(stage) for stage in STAGES}
+    assert told(metadata) == held(catalogue, store_id, synced.began)
+    assert judged["fetched"] > judged["accepted"]
     for stage, count in {
         "raw_products": seen,
         "products": summary.live,
@@ -199,7 +207,7 @@ def test_the_next_walk_says_at_which_watermark_it_began(
         before = connection.scalar(state)
     assert before is not None
 
-    again = Synced(synced.store_id, execute(instance, synced.store_id)).metadata("raw_products")
+    again = synced._replace(result=execute(instance, synced.store_id)).metadata("raw_products")
 
     assert again["kind"] == "incremental"
     assert datetime.fromtimestamp(again["watermark"], UTC) == before
