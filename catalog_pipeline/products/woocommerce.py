@@ -15,7 +15,7 @@ from catalog_pipeline.products.answers import StoreRefusedError, Trouble
 from catalog_pipeline.products.http import StoreClient
 from catalog_pipeline.products.listing import Totals, pages_of
 from catalog_pipeline.products.models import external_id
-from catalog_pipeline.products.source import SourceWalk, WalkOrder, WalkStart
+from catalog_pipeline.products.source import Sighting, SourceWalk, WalkOrder, WalkStart
 from catalog_pipeline.products.variations import VariationWalk
 from catalog_pipeline.products.woocommerce_walk import (
     API,
@@ -44,6 +44,7 @@ class WooCommerceSource:
         self._store = store
         self._client = client
         self._currency: str | None = None
+        self._just_read: dict[str, Sighting] = {}
 
     def currency(self) -> str:
         """The currency of `stores.yaml`, or else what the store says; asked for once.
@@ -88,6 +89,7 @@ class WooCommerceSource:
             start,
             per_page=per_page,
             connections=self._store.connections,
+            just_read=self._just_read,
         )
         if self._store.images == "all":
             return VariationWalk(self._store.id, walk, self._client, PRODUCTS)

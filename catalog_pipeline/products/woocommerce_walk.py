@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, timedelta
+from itertools import islice
 
 from catalog_pipeline.products.answers import Answer
 from catalog_pipeline.products.http import StoreClient
@@ -32,6 +33,7 @@ from catalog_pipeline.products.source import (
     TRASH_PAGE,
     Page,
     SeenIds,
+    Sighting,
     Verdict,
     WalkOrder,
     WalkStart,
@@ -46,6 +48,8 @@ PAGE_SIZE = 100
 # the answers may come from different machines, and dates have whole seconds.
 OVERLAP = timedelta(minutes=5)
 MOST_READINGS = 3
+# 5 MB; what is beyond them is read twice.
+_MOST_REMEMBERED = 20_000
 _SIGHTING_FIELDS = "id,status,date_modified_gmt"
 
 
@@ -61,13 +65,27 @@ class WooCommerceWalk:
         *,
         per_page: int,
         connections: int,
+        just_read: dict[str, Sighting],
     ) -> None:
+        """Prepare.
+
+        Args:
+            store_id: the store, for messages.
+            client: asks the store.
+            order: what to cover.
+            start: what the store said before the first page.
+            per_page: products in a page.
+            connections: pages read side by side.
+            just_read: products that walks of what changed have read, which will be stored; shared
+                by the walks of a run, so that a sweep asks for none of them once more.
+        """
         self._store_id = store_id
         self._client = client
         self._order = order
         self._start = start
         self._per_page = per_page
         self._connections = connections
+        self._just_read = just_read
         self._throttles = client.counters()["throttles"]
         self._seen = SeenIds()
         self._reading: Reading | None = None
@@ -169,15 +187,22 @@ class WooCommerceWalk:
                 if self._order.kind == "sweep":
                     self._compare(answer)
                     yield Page(answer.body, ids, IDS_PAGE)
-                else:
-                    yield Page(answer.body, ids, PRODUCTS_PAGE)
+                    continue
+                if self._order.kind == "incremental":
+                    self._remember(answer)
+                yield Page(answer.body, ids, PRODUCTS_PAGE)
+
+    def _remember(self, answer: Answer) -> None:
+        room = _MOST_REMEMBERED - len(self._just_read)
+        for found in islice(filter(None, map(sighting, answer.data)), max(room, 0)):
+            self._just_read[found.external_id] = found
 
     def _compare(self, answer: Answer) -> None:
         """Take note of the products that are not the ones that are stored."""
         shown = {found.external_id: found for found in map(sighting, answer.data) if found}
         stored = self._order.known.sightings(tuple(shown))
         for external, found in shown.items():
-            if stored.get(external) != found:
+            if self._just_read.get(external, stored.get(external)) != found:
                 self._outdated[external] = None
 
     def _read(self, number: int, given_up: threading.Event) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -120,7 +121,7 @@ def test_an_unchanged_store_is_cheap_and_changes_nothing(catalogue: Catalogue) -
     before = catalogue.live()
     walked = catalogue.read("nightly")
     assert (walked.kind, walked.complete) == ("incremental + sweep", True)
-    # Currency, then totals and no page, then totals and two pages of ids.
+    # Totals and a page of scheduled products, then totals and two pages of ids.
     assert walked.requests == 5
     report = catalogue.process()
     assert (report.walks, report.new, report.changed) == (2, 0, 0)
@@ -147,6 +148,19 @@ def test_an_incremental_walk_brings_what_changed_and_nothing_else(catalogue: Cat
     # What is read again because windows overlap is found unchanged.
     again = catalogue.sync()
     assert (again.seen, again.new, again.changed) == (6 + scheduled, 0, 0)
+
+
+def test_a_night_reads_what_changed_once(catalogue: Catalogue) -> None:
+    catalogue.sync()
+    shop = catalogue.shop
+    shop.clock.advance(minutes=30)
+    for product in shop.product_ids("publish")[3:8]:
+        shop.edit(product, regular_price="12.34", sale_price="")
+    walked = catalogue.read("nightly")
+    # Totals and a page of products, then totals and the pages of ids.
+    assert walked.requests == 3 + math.ceil(walked.products / 100)
+    report = catalogue.process()
+    assert (report.changed, report.removed) == (5, {})
 
 
 def test_a_scheduled_product_does_not_carry_the_watermark_away(catalogue: Catalogue) -> None:

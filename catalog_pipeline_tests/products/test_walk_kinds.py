@@ -89,6 +89,39 @@ def test_an_incremental_walk_asks_in_plain_utc_with_an_overlap(
     assert begin.since == WATERMARK
 
 
+def test_a_sweep_asks_again_only_for_what_changed_since_the_walk_of_changes_before_it(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh, later = "2026-07-02T00:00:00", "2026-07-02T00:00:05"
+    old = [product(number) for number in range(1, 6)]
+    woo = FakeWoo([*old[:2], *(one | {"date_modified_gmt": fresh} for one in old[2:])])
+    config, fake = store(), FakeTime()
+
+    def by_id() -> list[str]:
+        return [query["include"] for query in queries(woo) if "include" in query]
+
+    with StoreClient(config, transport=woo.transport, sleep=fake.sleep, clock=fake.clock) as client:
+        source = WooCommerceSource(config, client)
+        changed = WalkOrder("incremental", since=WATERMARK)
+        sweep = WalkOrder("sweep", known=Known(old))
+        assert walk_store(source, archive, config, changed).products == 3
+        assert walk_store(source, archive, config, sweep).complete
+        assert by_id() == []
+        woo.products[3]["date_modified_gmt"] = later
+        assert walk_store(source, archive, config, sweep).complete
+        assert by_id() == ["4"]
+    # Another run knows what is stored, and that alone.
+    assert walk(archive, woo, sweep).complete
+    assert by_id() == ["4", "3,4,5"]
+    # However much changed, little of it is remembered.
+    monkeypatch.setattr("catalog_pipeline.products.woocommerce_walk._MOST_REMEMBERED", 2)
+    with StoreClient(config, transport=woo.transport, sleep=fake.sleep, clock=fake.clock) as client:
+        source = WooCommerceSource(config, client)
+        walk_store(source, archive, config, changed)
+        walk_store(source, archive, config, sweep)
+    assert by_id() == ["4", "3,4,5", "5"]
+
+
 def test_an_incremental_walk_over_products_edited_meanwhile_is_complete(archive: Archive) -> None:
     fresh = "2026-07-02T00:00:00"
     woo = FakeWoo([product(n, date_modified_gmt=fresh) for n in range(1, 251)])
