@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog_pipeline.embeddings.hub import hub_snapshot
+from catalog_pipeline.embeddings.libraries import import_libraries
 from catalog_pipeline.embeddings.problems import CheckpointError, TextTowerError
 from catalog_pipeline.errors import ConfigurationError
 
@@ -126,8 +127,8 @@ def _built_in(name: str, *, download: bool) -> ModelSpec:
             "random; write NAME/PRETRAINED_TAG such as ViT-B-16-SigLIP/webli, hf-hub:ORG/NAME or "
             "local-dir:PATH"
         )
-    from open_clip import factory, pretrained
-
+    _, open_clip = import_libraries(())
+    factory, pretrained = open_clip.factory, open_clip.pretrained
     config = factory.get_model_config(architecture)
     if config is None:
         raise ConfigurationError(

@@ -229,16 +229,28 @@ def test_an_empty_cache_without_network_says_what_to_do(tmp_path: Path) -> None:
     assert "local-dir:PATH" in done.stdout
 
 
-def _asked_only(name: str, cache: Path) -> subprocess.CompletedProcess[str]:
-    """Resolved by a process that may not download; makes sure that it connects to nothing."""
+def _asked_only(name: str, cache: Path, filled: Path | None = None) -> list[str]:
+    """What a process that may not download says of a model; makes sure that it connects to nothing.
+
+    With a filled cache, also what it says once that stands in place of the first.
+    """
+    code = """
+import shutil, sys
+from catalog_pipeline.embeddings.model import resolve_model
+from catalog_pipeline.embeddings.problems import CheckpointError
+name, cache, *filled = sys.argv[1:]
+for found in (None, *filled):
+    if found:
+        shutil.copytree(found, cache, dirs_exist_ok=True)
+    try:
+        print(resolve_model(name, download=False).checkpoint)
+    except CheckpointError as error:
+        print(error)
+"""
+    arguments = [name, str(cache), *([str(filled)] if filled else [])]
     with socket.create_server(("127.0.0.1", 0)) as hub:
         done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "from catalog_pipeline.embeddings.model import resolve_model\n"
-                f"print(resolve_model({name!r}, download=False).checkpoint)\n",
-            ],
+            [sys.executable, "-c", code, *arguments],
             env=os.environ
             | {
                 "HF_HUB_CACHE": str(cache),
@@ -252,7 +264,8 @@ def _asked_only(name: str, cache: Path) -> subprocess.CompletedProcess[str]:
         hub.settimeout(0)
         with pytest.raises(BlockingIOError):
             hub.accept()
-    return done
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 @pytest.mark.parametrize("cached", ["nothing", "the configuration"])
@@ -261,19 +274,17 @@ def test_who_only_asks_connects_to_nothing(tmp_path: Path, checkpoint: Path, cac
     if cached == "the configuration":
         _hub_cache(cache, checkpoint)
         next(cache.rglob(WEIGHTS)).unlink()
-    done = _asked_only("hf-hub:atelier/tiny", cache)
-    assert "CheckpointError" in done.stderr
-    assert "`hf download atelier/tiny`" in done.stderr
+    (said,) = _asked_only("hf-hub:atelier/tiny", cache)
+    assert "`hf download atelier/tiny`" in said
 
 
 def test_who_only_asks_for_a_model_of_open_clips_connects_to_nothing(tmp_path: Path) -> None:
-    name = "ViT-B-16-SigLIP/webli"
-    assert "CheckpointError: the weights 'webli'" in _asked_only(name, tmp_path).stderr
-    repository = tmp_path / "models--timm--ViT-B-16-SigLIP"
-    snapshot = repository / "snapshots" / ("c" * 40)
-    for folder in (snapshot, repository / "refs"):
-        folder.mkdir(parents=True)
-    (repository / "refs" / "main").write_text("c" * 40)
-    (snapshot / WEIGHTS).write_bytes(b"weights")
-    found = _asked_only(name, tmp_path)
-    assert found.stdout.strip() == str(snapshot / WEIGHTS), found.stderr
+    cache, filled = tmp_path / "cache", tmp_path / "filled"
+    snapshot = Path("models--timm--ViT-B-16-SigLIP", "snapshots", "c" * 40)
+    for folder in (snapshot, snapshot.parents[1] / "refs"):
+        (filled / folder).mkdir(parents=True)
+    (filled / snapshot.parents[1] / "refs" / "main").write_text("c" * 40)
+    (filled / snapshot / WEIGHTS).write_bytes(b"weights")
+    absent, found = _asked_only("ViT-B-16-SigLIP/webli", cache, filled)
+    assert "the weights 'webli'" in absent
+    assert found == str(cache / snapshot / WEIGHTS)
