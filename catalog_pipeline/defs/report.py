@@ -57,7 +57,7 @@ _COLUMNS = [
     dg.TableColumn("quarantined", "integer", "Records that did not validate."),
     dg.TableColumn("last sync", "string", "When its last run changed, in UTC, and how it went."),
     dg.TableColumn("circuit", "string", "Open: the store keeps failing and is left alone."),
-    dg.TableColumn("week", "string", "Points gained or lost in a week."),
+    dg.TableColumn("week", "string", "Points gained or lost in a week, for a store that old."),
 ]
 _SCHEMA = dg.TableSchema(
     [
@@ -166,7 +166,10 @@ def _totals(lines: Sequence[StoreLine]) -> Metadata:
 
 def _record(line: StoreLine) -> dict[str, Any]:
     owed = {"pictures": line.owed_pictures, "points": line.owed_points}
-    last = f"{line.last_sync:%Y-%m-%d %H:%M}, {line.status}, {line.kind}" if line.last_sync else "-"
+    named = [f"{count:,} {name}" for name, count in owed.items() if count]
+    last = "never"
+    if line.last_sync:
+        last = f"{line.last_sync:%Y-%m-%d %H:%M}, {line.status}, {line.kind}"
     return {
         "store": line.store_id if line.active else f"{line.store_id} (inactive)",
         "concern": (line.concern or "").partition("\n")[0][:_LONGEST],
@@ -174,11 +177,11 @@ def _record(line: StoreLine) -> dict[str, Any]:
         "accepted": line.accepted,
         "vectors": line.vectors,
         "points": line.points,
-        "owed": ", ".join(f"{count:,} {name}" for name, count in owed.items() if count) or "-",
+        "owed": ", ".join(named) or "nothing",
         "quarantined": line.quarantined,
         "last sync": last,
         "circuit": line.circuit,
-        "week": "-" if line.trend is None else f"{line.trend:+,}",
+        "week": "too new" if line.trend is None else f"{line.trend:+,}",
     }
 
 
