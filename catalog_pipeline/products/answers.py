@@ -24,7 +24,10 @@ from catalog_pipeline.products.firewall import (
 )
 
 _TITLE = re.compile(r"<title[^>]{0,200}>([^<]{0,200})", re.IGNORECASE)
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]+")
+# Controls, surrogates, and what is not seen or turns the direction of what follows.
+_UNPRINTABLE = re.compile(
+    r"[^\x20-\x7e\xa0-\u200a\u2010-\u2027\u202f-\u205f\u2070-\ud7ff\ue000-\ufefe\uff00-\ufffd]+"
+)
 _WORDPRESS = re.compile(rb"wp-content|wp-includes|api\.w\.org|WordPress")
 
 
@@ -58,7 +61,6 @@ class Facts:
     looks_like: str | None = None
     location: str | None = None
     server: str | None = None
-    is_html: bool = False
     is_wordpress: bool = False
     block: Block | None = None
 
@@ -142,7 +144,6 @@ def examine(
         looks_like=looks_like,
         location=shown(headers.get("location"), 300),
         server=shown(headers.get("server"), 100),
-        is_html=is_html,
         is_wordpress=is_wordpress,
         block=None
         if by is None

@@ -68,6 +68,8 @@ GROUPS = {
     "retry": Group(
         ["products/http", "products/answers", "products/network"],
         [
+            "products/test_answers",
+            "products/test_network",
             "products/test_http",
             "products/test_http_bodies",
             "products/test_http_patience",

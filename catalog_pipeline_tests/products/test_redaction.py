@@ -188,7 +188,7 @@ def test_facts_and_their_block_are_without_secrets_and_otherwise_the_same() -> N
         rules=(said, "Block ID: 9"),
         user_agent="catalog",
     )
-    facts = Facts(status=403, message=said, location=said, server="nginx", is_html=True)
+    facts = Facts(status=403, message=said, location=said)
 
     assert Redactor((KEY,)).facts(facts) == replace(
         facts, message="said [secret]", location="said [secret]"
