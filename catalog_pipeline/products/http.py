@@ -257,7 +257,7 @@ class StoreClient:
     def _judge(
         self, path: str, response: httpx.Response, facts: Facts
     ) -> StoreRefusedError | StoreUnavailableError:
-        if response.status_code == 429 and facts.block is None:
+        if response.status_code == 429:
             self._count(throttles=1)
         error = judge(self._where(path), response.status_code, facts)
         if isinstance(error, StoreUnavailableError):

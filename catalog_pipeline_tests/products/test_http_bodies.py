@@ -67,8 +67,12 @@ def test_more_records_than_were_asked_for_are_refused(number: int) -> None:
         if number == 100:
             assert len(client.get("/x", {"per_page": 100}, expect=list).data) == 100
             return
-        with pytest.raises(StoreRefusedError, match=f"sent {number} records where 100") as found:
+        with pytest.raises(StoreRefusedError) as found:
             client.get("/x", {"per_page": 100}, expect=list)
+    assert str(found.value) == (
+        f"{SHOP}/x sent {number} records where 100 were asked for: something in front of the store "
+        "caches answers and ignores the query; exclude /wp-json/ from that cache"
+    )
     assert (found.value.trouble, found.value.facts.status) == (Trouble.TOO_LARGE, 200)
     assert client.counters()["retries"] == 0
 
@@ -90,12 +94,13 @@ def test_json_that_would_fill_the_memory_is_not_read(body: bytes) -> None:
     try:
         with (
             client_of(scripted(httpx.Response(200, content=body))) as client,
-            pytest.raises(StoreRefusedError, match="sent more than 1000000 values in") as found,
+            pytest.raises(StoreRefusedError) as found,
         ):
             client.get("/x", expect=list)
         assert tracemalloc.get_traced_memory()[1] < 4 * len(body)
     finally:
         tracemalloc.stop()
+    assert str(found.value) == f"{SHOP}/x sent more than 1000000 values in one answer"
     assert (found.value.trouble, found.value.facts.status) == (Trouble.TOO_LARGE, 200)
 
 

@@ -169,6 +169,12 @@ def test_retry_after_is_obeyed_or_ignored(header: str, waited: float) -> None:
     assert sum(fake.slept) == pytest.approx(waited)
 
 
+def test_a_store_that_is_broken_is_not_counted_as_one_that_throttles() -> None:
+    with client_of(scripted(reply({}, 503), reply([])), FakeTime()) as client:
+        client.get("/x", expect=list)
+        assert (client.counters()["retries"], client.counters()["throttles"]) == (1, 0)
+
+
 def test_a_retry_after_without_a_date_is_measured_by_our_clock() -> None:
     fake = FakeTime()
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
