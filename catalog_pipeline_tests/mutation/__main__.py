@@ -65,11 +65,18 @@ GROUPS = {
             "network/test_retry_after",
         ],
     ),
-    "retry": Group(
-        ["products/http", "products/answers", "products/network"],
+    "answers": Group(
+        ["products/answers", "products/network"],
         [
             "products/test_answers",
             "products/test_network",
+            "products/test_http",
+            "products/test_redaction",
+        ],
+    ),
+    "retry": Group(
+        ["products/http"],
+        [
             "products/test_http",
             "products/test_http_bodies",
             "products/test_http_patience",
