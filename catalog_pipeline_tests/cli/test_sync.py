@@ -7,13 +7,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from dagster import DagsterInstance
 from rich.text import Text
 
+from catalog_pipeline.cli.main import main
 from catalog_pipeline.defs.runs import EXECUTED_BY
 from catalog_pipeline.demo.stores_file import SECRET_VARIABLE
 from catalog_pipeline_tests.deployment import Deployment, sample_deployment
@@ -23,9 +26,16 @@ CATALOG = Path(sys.executable).with_name("catalog")
 CANARY = "cs_canary_that_must_stay_secret"
 
 
-def call(
+def call(deployment: Deployment, *arguments: str, **variables: str) -> Result:
+    """In this process, which imports Dagster and torch once."""
+    with chdir(deployment.folder):
+        return CliRunner().invoke(main, arguments, env=deployment.environ | variables)
+
+
+def call_process(
     deployment: Deployment, *arguments: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
+    """As a shell does."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CATALOG_")}
     return subprocess.run(
         [str(CATALOG), *arguments],
@@ -38,8 +48,9 @@ def call(
     )
 
 
-def answer(done: subprocess.CompletedProcess[str]) -> Any:
-    assert done.returncode == 0, done.stderr
+def answer(done: Result | subprocess.CompletedProcess[str]) -> Any:
+    code = done.exit_code if isinstance(done, Result) else done.returncode
+    assert code == 0, done.stderr
     return json.loads(done.stdout)
 
 
@@ -52,7 +63,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 @pytest.fixture(scope="module")
 def synced(deployment: Deployment) -> Mapping[str, Any]:
     """What the first sync of a store answered."""
-    found: dict[str, Any] = answer(call(deployment, "sync", "atelier", "--json"))
+    found: dict[str, Any] = answer(call_process(deployment, "sync", "atelier", "--json"))
     return found
 
 
@@ -91,7 +102,7 @@ def test_status_tells_what_was_synced(deployment: Deployment, synced: Mapping[st
     text = call(deployment, "status").stdout
     assert "nordhavn: never synced; run: catalog sync nordhavn" in text
     assert nordhavn["concerns"][0]["command"] == "catalog sync nordhavn"
-    shown = call(deployment, "status", FORCE_COLOR="1", COLUMNS="80", TERM="xterm").stdout
+    shown = call_process(deployment, "status", FORCE_COLOR="1", COLUMNS="80", TERM="xterm").stdout
     plain = Text.from_ansi(shown).plain
     assert max(map(len, plain.splitlines())) <= 80
     assert "→ catalog sync nordhavn" in plain
@@ -144,17 +155,17 @@ def test_search_by_words_fills_a_table_and_a_page(
 
 def test_the_stores_answer_their_check(deployment: Deployment) -> None:
     done = call(deployment, "stores", "check")
-    assert done.returncode == 0, done.stdout
+    assert done.exit_code == 0, done.stdout
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok", "ok"]
 
 
 def test_a_wrong_secret_fails_the_sync_with_what_the_store_said(deployment: Deployment) -> None:
-    done = call(deployment, "sync", "nordhavn", **{SECRET_VARIABLE: CANARY})
+    done = call_process(deployment, "sync", "nordhavn", **{SECRET_VARIABLE: CANARY})
     assert done.returncode == 1
     assert "Consumer secret is invalid." in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     checked = call(deployment, "stores", "check", "nordhavn", **{SECRET_VARIABLE: CANARY})
-    assert checked.returncode == 1
+    assert checked.exit_code == 1
     assert "secret" in checked.stdout
     for path in deployment.folder.rglob("*"):
         if path.is_file():
@@ -183,7 +194,7 @@ def test_a_sample_reads_no_more_than_it_was_asked_to(tmp_path: Path) -> None:
         )
         # Of a store that is there already, a sample takes nothing away.
         again = call(opened, "sync", "nordhavn", "--sample", "10")
-        assert again.returncode == 0, again.stderr
+        assert again.exit_code == 0, again.stderr
         told = dict(
             line.split(maxsplit=1) for line in again.stdout.splitlines() if line[:1].strip()
         )
@@ -233,7 +244,7 @@ def test_with_a_live_daemon_the_run_is_queued_and_followed(tmp_path: Path) -> No
         sample_deployment(tmp_path, products_per_store=20, picture_size=256) as opened,
         dagster_servers(opened),
     ):
-        found = answer(call(opened, "sync", "atelier", "--json"))
+        found = answer(call_process(opened, "sync", "atelier", "--json"))
         assert found["succeeded"] is True
         assert found["stages"]["qdrant_points"]["points"] > 0
         with DagsterInstance.from_config(str(opened.dagster_home)) as instance:

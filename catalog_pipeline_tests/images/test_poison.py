@@ -176,6 +176,7 @@ def test_a_death_that_was_the_machines_doing_is_not_held_against_a_picture(tmp_p
 
 def test_workers_that_cannot_start_are_nobodys_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "_confine", refuse_to_start)
+    monkeypatch.setattr(decode, "_FIRST_START_SECONDS", 3.0)
     with Decoder(workers=1) as decoder, pytest.raises(DecoderUnavailableError, match="want of mem"):
         decoder.measure(garment_bytes(1))
 

@@ -121,6 +121,13 @@ class Shops:
             },
         )
 
+    @contextmanager
+    def copy(self, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Shops]:
+        """The same shops over a copy of all that is written, which the environment then names."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        with _opened(folder, self.samples, patch) as found:
+            yield found
+
     def _entries(self) -> list[dict[str, Any]]:
         document = stores_document(self.samples.base_url)
         entries = document["stores"]
@@ -144,18 +151,32 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shops(tmp_path: Path, empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shops]:
     """Two small stores, configured and never synced."""
-    home = tmp_path / "home"
-    shutil.copytree(empty_home, home)
-    with SampleStores(products_per_store=12, picture_size=64) as samples:
-        for name, value in {
-            "CATALOG_DATA_DIR": str(tmp_path / "data"),
-            "CATALOG_STORES_FILE": str(tmp_path / "stores.yaml"),
-            KEY_VARIABLE: samples.key,
-            SECRET_VARIABLE: samples.secret,
-            "DAGSTER_HOME": str(home),
-        }.items():
-            monkeypatch.setenv(name, value)
-        with DagsterInstance.from_config(str(home)) as instance:
-            found = Shops(tmp_path, samples, instance)
-            found.configure()
-            yield found
+    with open_shops(tmp_path, empty_home, monkeypatch) as opened:
+        yield opened
+
+
+@contextmanager
+def open_shops(folder: Path, empty_home: Path, patch: pytest.MonkeyPatch) -> Iterator[Shops]:
+    """Two small stores of a folder's own, which the environment then names."""
+    shutil.copytree(empty_home, folder / "home")
+    with (
+        SampleStores(products_per_store=12, picture_size=64) as samples,
+        _opened(folder, samples, patch) as found,
+    ):
+        found.configure()
+        yield found
+
+
+@contextmanager
+def _opened(folder: Path, samples: SampleStores, patch: pytest.MonkeyPatch) -> Iterator[Shops]:
+    home = folder / "home"
+    for name, value in {
+        "CATALOG_DATA_DIR": str(folder / "data"),
+        "CATALOG_STORES_FILE": str(folder / "stores.yaml"),
+        KEY_VARIABLE: samples.key,
+        SECRET_VARIABLE: samples.secret,
+        "DAGSTER_HOME": str(home),
+    }.items():
+        patch.setenv(name, value)
+    with DagsterInstance.from_config(str(home)) as instance:
+        yield Shops(folder, samples, instance)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -21,26 +22,36 @@ from catalog_pipeline.defs import sensors
 from catalog_pipeline.defs.sensors import keep_stores, poll_stores
 from catalog_pipeline.demo.model import DEMO_MODEL
 from catalog_pipeline.products.circuit import FAILURES_TO_OPEN, record_failure
-from catalog_pipeline_tests.defs.automation.shops import Shops
+from catalog_pipeline_tests.defs.automation.shops import Shops, open_shops
 from catalog_pipeline_tests.defs.automation.test_backlog import chosen, run
 
 WORD = Decision("kim", "recalled")
 CARRIED_OUT = [("carry_out", "atelier", "prices")]
 
 
+@pytest.fixture(scope="module")
+def synced(empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shops]:
+    """One store that was synced whole, and that does not answer any more; to be copied."""
+    folder = tmp_path_factory.mktemp("synced")
+    with pytest.MonkeyPatch.context() as patch, open_shops(folder, empty_home, patch) as shops:
+        patch.setenv("CATALOG_MODEL", DEMO_MODEL)
+        shops.leave_only("atelier", quality={"min_side": 32})
+        shops.tick(keep_stores)
+        run(shops, "sync_store", {"catalog/kind": "first"})
+        shops.samples.stores["atelier"].faults.forbid_rest_api()
+        with shops.database() as database:
+            for _ in range(FAILURES_TO_OPEN):
+                record_failure(database, "atelier", "walk", "answered 502")
+        assert chosen(shops.tick(poll_stores)) == []
+        yield shops
+
+
 @pytest.fixture
-def loaded(shops: Shops, monkeypatch: pytest.MonkeyPatch) -> Shops:
-    """One store that was synced whole, and that does not answer any more."""
+def loaded(synced: Shops, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shops]:
+    """The same, for one test's own decisions."""
     monkeypatch.setenv("CATALOG_MODEL", DEMO_MODEL)
-    shops.leave_only("atelier", quality={"min_side": 32})
-    shops.tick(keep_stores)
-    run(shops, "sync_store", {"catalog/kind": "first"})
-    shops.samples.stores["atelier"].faults.forbid_rest_api()
-    with shops.database() as database:
-        for _ in range(FAILURES_TO_OPEN):
-            record_failure(database, "atelier", "walk", "answered 502")
-    assert chosen(shops.tick(poll_stores)) == []
-    return shops
+    with synced.copy(tmp_path, monkeypatch) as own:
+        yield own
 
 
 def shown(shops: Shops) -> set[UUID]:
