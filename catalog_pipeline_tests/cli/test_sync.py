@@ -241,7 +241,7 @@ def assert_tells_of_the_sample(found: Mapping[str, Any]) -> None:
 @pytest.mark.timeout(180)
 def test_with_a_live_daemon_the_run_is_queued_and_followed(tmp_path: Path) -> None:
     with (
-        sample_deployment(tmp_path, products_per_store=20, picture_size=256) as opened,
+        sample_deployment(tmp_path, products_per_store=20, paused=True) as opened,
         dagster_servers(opened),
     ):
         found = answer(call_process(opened, "sync", "atelier", "--json"))

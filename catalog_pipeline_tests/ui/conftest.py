@@ -15,7 +15,7 @@ from catalog_pipeline_tests.ui.servers import DagsterServers, dagster_servers
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterServers]:
     folder = tmp_path_factory.mktemp("ui")
-    with sample_deployment(folder, products_per_store=20) as deployment:
+    with sample_deployment(folder, products_per_store=20, paused=True) as deployment:
         with dg.DagsterInstance.from_config(str(deployment.dagster_home)) as instance:
             instance.add_dynamic_partitions(STORES, list(deployment.stores.stores))
         with dagster_servers(deployment) as started:
