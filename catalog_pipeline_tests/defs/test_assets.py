@@ -13,6 +13,7 @@ import pytest
 from catalog_pipeline.definitions import build_defs, defs
 from catalog_pipeline.defs.external import SOURCES
 from catalog_pipeline.defs.partitions import stores_partitions
+from catalog_pipeline.defs.report import AT_LEAST_EVERY
 from catalog_pipeline.defs.stage import RECONNECT
 from catalog_pipeline.products.models import WooProduct
 from catalog_pipeline.stores import StoreConfig
@@ -149,6 +150,14 @@ def test_assets_are_retried_for_a_lost_connection_and_no_more_than_twice() -> No
 
     assert policies == dict.fromkeys(STAGES, RECONNECT)
     assert RECONNECT.max_retries == 2
+
+
+def test_the_report_alone_becomes_overdue_as_an_asset() -> None:
+    # Stores have intervals of their own, of which a check tells by name.
+    policies = {key.to_user_string(): spec.freshness_policy for key, spec in SPECS.items()}
+    assert {name for name, policy in policies.items() if policy} == {"store_report"}
+    window = dg.FreshnessPolicy.time_window(fail_window=3 * AT_LEAST_EVERY)
+    assert policies["store_report"] == window
 
 
 def test_only_embedding_takes_the_gpu() -> None:

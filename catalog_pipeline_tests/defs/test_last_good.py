@@ -155,6 +155,7 @@ def test_bad_news_from_a_store_leaves_the_last_good_in_place(deployment: Deploym
             hide_product(database, run.id(hidden), REMOVED)
         check = run.compared()
         assert not check.passed, "its point is still there"
+        assert check.severity is dg.AssetCheckSeverity.ERROR
         examples = check.metadata["examples"].value
         assert examples == {run.store_id: {"orphaned points": [str(run.id(hidden))]}}
         run.sync()
