@@ -182,7 +182,7 @@ class Reading:
                 # It may have risen before: not the first total counts, but each one's predecessor.
                 highest = max(self.announced, self._fell[0] if self._fell else 0)
                 self._fell = (highest, totals.products)
-            self.announced = None if totals is None else totals.products
+            self.announced = totals.products
         self._pages = self._pages if totals.pages is None else totals.pages
         ids = tuple(external_id(record) for record in answer.data)
         self._make_sure_of_progress(ids)
