@@ -40,6 +40,7 @@ from catalog_pipeline.images.quality import Issue
 from catalog_pipeline.images.records import image_row
 from catalog_pipeline.images.sync import sync_images
 from catalog_pipeline.stores import QualityThresholds, StoreConfig
+from catalog_pipeline_tests.rows import product_row
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 STORE = StoreConfig.model_validate(
@@ -116,23 +117,7 @@ def _rows(sha: str, number: int) -> dict[Any, dict[str, Any]]:
     key, url = product_id(STORE.id, str(number)), f"https://shop.example.com/{number}.jpg"
     of_image = {"store_id": STORE.id, "url": url, "image_id": str(number), "modified_at": None}
     return {
-        products: {
-            "product_id": key,
-            "store_id": STORE.id,
-            "external_id": str(number),
-            "title": f"Dress {number}",
-            "description": "",
-            "type": "simple",
-            "status": "publish",
-            "visibility": "visible",
-            "categories": [],
-            "tags": [],
-            "in_stock": True,
-            "on_sale": False,
-            "content_hash": "h",
-            "walk_id": "w",
-            "first_walk_id": "w",
-        },
+        products: product_row(STORE.id, str(number)),
         product_images: {**of_image, "product_id": key, "position": 0},
         image_attempts: {
             **of_image,

@@ -37,6 +37,7 @@ from catalog_pipeline.images.measure import DECODER
 from catalog_pipeline.images.standing import standing
 from catalog_pipeline.stores import ImageChoice, StoreConfig
 from catalog_pipeline.vectors import owed as vector_owed
+from catalog_pipeline_tests.rows import product_row
 
 STORE, MODEL, COLLECTION, GATE = "atelier", "m-1", "products__m-1", "gate"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -61,25 +62,12 @@ def rows_of(number: int) -> dict[str, dict[str, Any]]:
     key = product_id(STORE, str(number))
     of_image = {"store_id": STORE, "url": url, "image_id": str(number), "modified_at": None}
     return {
-        "products": {
-            "product_id": key,
-            "store_id": STORE,
-            "external_id": str(number),
-            "title": f"Dress {number}",
-            "description": "",
-            "price": Decimal("19.90"),
-            "image_url": url,
-            "type": "simple",
-            "status": "publish",
-            "visibility": "visible",
-            "categories": [],
-            "tags": [],
-            "in_stock": True,
-            "on_sale": False,
-            "content_hash": digest(number),
-            "walk_id": "w",
-            "first_walk_id": "w",
-        },
+        "products": product_row(
+            *(STORE, str(number)),
+            price=Decimal("19.90"),
+            image_url=url,
+            content_hash=digest(number),
+        ),
         "product_images": {**of_image, "product_id": key, "position": 0},
         "image_attempts": {
             **of_image,

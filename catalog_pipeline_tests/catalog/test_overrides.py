@@ -28,6 +28,7 @@ from catalog_pipeline.catalog.schema import (
 )
 from catalog_pipeline.catalog.wanted import Scope, accepted_images, is_accepted, with_verdicts
 from catalog_pipeline.images.measure import DECODER, Measurements, Problem
+from catalog_pipeline_tests.rows import product_row
 
 SHA = "a" * 64
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -43,26 +44,7 @@ def shown(database: Database, problem: Problem | None, *, judged: bool = True) -
     of_image = {"store_id": "atelier", "url": url, "image_id": "1", "modified_at": None}
     measured = Measurements(1_000, "jpeg", problem=problem, reason=reason)
     rows: list[tuple[Any, dict[str, Any]]] = [
-        (
-            products,
-            {
-                "product_id": key,
-                "store_id": "atelier",
-                "external_id": "1",
-                "title": "Dress",
-                "description": "",
-                "type": "simple",
-                "status": "publish",
-                "visibility": "visible",
-                "categories": [],
-                "tags": [],
-                "in_stock": True,
-                "on_sale": False,
-                "content_hash": "c",
-                "walk_id": "w",
-                "first_walk_id": "w",
-            },
-        ),
+        (products, product_row("atelier", "1")),
         (product_images, of_image | {"product_id": key, "position": 0}),
         (
             image_attempts,

@@ -33,6 +33,7 @@ from catalog_pipeline.embeddings.sync import EmbeddingsReport, embed_images
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.images.blobs import blob_name, write_blob
 from catalog_pipeline_tests.embeddings.conftest import picture, write_checkpoint
+from catalog_pipeline_tests.rows import product_row
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -63,22 +64,7 @@ def _show(
             identity = product_id(store, external)
             connection.execute(
                 products.insert().values(
-                    product_id=identity,
-                    store_id=store,
-                    external_id=external,
-                    title="t",
-                    description="",
-                    type="simple",
-                    status="publish",
-                    visibility="visible",
-                    categories=[],
-                    tags=[],
-                    in_stock=True,
-                    on_sale=False,
-                    content_hash="h",
-                    walk_id="w",
-                    first_walk_id="w",
-                    removed_by="absent" if removed else None,
+                    **product_row(store, external, removed_by="absent" if removed else None)
                 )
             )
             connection.execute(

@@ -41,6 +41,7 @@ from catalog_pipeline.images.sync import ImagesReport, sync_images
 from catalog_pipeline.stores import StoreConfig
 from catalog_pipeline_tests.images.conftest import MakeStore
 from catalog_pipeline_tests.images.drawing import encoded, garment, garment_bytes
+from catalog_pipeline_tests.rows import product_row
 
 
 class CountingDecoder(Decoder):
@@ -126,31 +127,8 @@ def add_product(
     connection: Connection, number: int, url: str, image_id: str, columns: dict[str, Any]
 ) -> None:
     identity = product_id("atelier", str(number))
-    upsert(
-        connection,
-        products,
-        [
-            {
-                "product_id": identity,
-                "store_id": "atelier",
-                "external_id": str(number),
-                "title": f"Dress {number}",
-                "description": "",
-                "type": "simple",
-                "status": "publish",
-                "visibility": "visible",
-                "categories": [],
-                "tags": [],
-                "in_stock": True,
-                "on_sale": False,
-                "content_hash": "0",
-                "walk_id": "1",
-                "first_walk_id": "1",
-                "removed_by": columns.get("removed_by"),
-                "left_out_by": columns.get("left_out_by"),
-            }
-        ],
-    )
+    state = {name: columns.get(name) for name in ("removed_by", "left_out_by")}
+    upsert(connection, products, [product_row("atelier", str(number), **state)])
     connection.execute(delete(product_images).where(product_images.c.product_id == identity))
     if url:
         upsert(

@@ -39,6 +39,7 @@ from catalog_pipeline.vectors.index import (
     collection_name,
 )
 from catalog_pipeline.vectors.sync import PointsReport, sync_points
+from catalog_pipeline_tests.rows import product_row
 from catalog_pipeline_tests.vectors.engines import DIMENSIONS
 
 MODEL = ModelSpec(
@@ -99,33 +100,23 @@ class Shop:
 
     def product(self, number: int, *, url: str | None = "", **columns: Any) -> None:
         address = self.url(number) if url == "" else url
-        row = {
-            "product_id": self.id(number),
-            "store_id": self.store_id,
-            "external_id": str(number),
-            "sku": f"sku-{number}",
-            "title": f"Dress {number}",
-            "description": "",
-            "price": Decimal("19.90"),
-            "currency": "EUR",
-            "image_url": address,
-            "product_url": f"https://{self.store_id}.example/p/{number}",
-            "type": "simple",
-            "status": "publish",
-            "visibility": "visible",
-            "categories": [{"name": "Dresses", "slug": "dresses"}],
-            "tags": [],
-            "in_stock": True,
-            "on_sale": False,
-            "created_at": MOMENT,
-            "updated_at": MOMENT,
-            "content_hash": "h",
-            "walk_id": "w",
-            "first_walk_id": "w",
-            "left_out_by": None,
-            "removed_by": None,
-            **columns,
-        }
+        row = product_row(
+            self.store_id,
+            str(number),
+            **{
+                "sku": f"sku-{number}",
+                "price": Decimal("19.90"),
+                "currency": "EUR",
+                "image_url": address,
+                "product_url": f"https://{self.store_id}.example/p/{number}",
+                "categories": [{"name": "Dresses", "slug": "dresses"}],
+                "created_at": MOMENT,
+                "updated_at": MOMENT,
+                "left_out_by": None,
+                "removed_by": None,
+                **columns,
+            },
+        )
         image = {
             "product_id": self.id(number),
             "position": 0,
