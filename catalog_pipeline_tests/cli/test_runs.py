@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -27,8 +28,20 @@ from catalog_pipeline.processes import is_running, process_name, this_process
 THIS_RUN = "this run"
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An instance's folder with its databases made, which takes seconds; to be copied."""
+    folder = tmp_path_factory.mktemp("dagster")
+    with DagsterInstance.local_temp(str(folder)) as opened:
+        opened.get_runs()
+        opened.get_dynamic_partitions(STORES)
+        opened.get_daemon_heartbeats()
+    return folder
+
+
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
+def instance(home: Path, tmp_path: Path) -> Iterator[DagsterInstance]:
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
     with DagsterInstance.local_temp(str(tmp_path)) as opened:
         yield opened
 
