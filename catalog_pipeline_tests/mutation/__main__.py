@@ -52,9 +52,9 @@ GROUPS = {
         ["network/deadlines", "network/transport", "network/pool"],
         ["network/test_deadlines", "network/test_transport", "network/test_pool"],
     ),
-    "fetch": Group(
-        ["images/download", "images/urls", "images/validators"],
-        ["images/test_download", "images/test_politeness", "images/test_validators"],
+    "fetch": Group(["images/download"], ["images/test_download", "images/test_politeness"]),
+    "urls": Group(
+        ["images/urls", "images/validators"], ["images/test_download", "images/test_validators"]
     ),
     "pace": Group(
         ["products/pace", "products/redaction", "images/retries", "network/retry_after"],
