@@ -89,3 +89,9 @@ def test_a_stores_keys_are_read_from_where_it_says(
     assert [one.outcome for one in found] == ["fetched"] * 4
     assert [one.etag for one in found] == [None, None, None, '"abc"']
     assert found[3].last_modified == DATE
+
+
+def test_of_a_key_only_padding_is_left_out() -> None:
+    validators = Validators(("abX=", "cdX"))
+    assert validators.kept(b"ab, cd") == "ab, cd"
+    assert validators.kept(b"abX") is validators.kept(b"cdX") is None

@@ -54,7 +54,7 @@ GROUPS = {
     ),
     "fetch": Group(["images/download"], ["images/test_download", "images/test_politeness"]),
     "urls": Group(
-        ["images/urls", "images/validators"], ["images/test_download", "images/test_validators"]
+        ["images/urls", "images/validators"], ["images/test_urls", "images/test_validators"]
     ),
     "pace": Group(
         ["products/pace", "products/redaction", "images/retries", "network/retry_after"],
