@@ -95,3 +95,13 @@ def test_of_a_key_only_padding_is_left_out() -> None:
     validators = Validators(("abX=", "cdX"))
     assert validators.kept(b"ab, cd") == "ab, cd"
     assert validators.kept(b"abX") is validators.kept(b"cdX") is None
+
+
+def test_a_store_without_its_keys_has_sent_none_that_could_come_back(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store()
+    for secret in (store.consumer_key, store.consumer_secret):
+        assert secret.env is not None
+        monkeypatch.delenv(secret.env, raising=False)
+    assert Validators.of(store).kept(b'"v1"') == '"v1"'
