@@ -33,7 +33,7 @@ from catalog_pipeline.products.reading import (
     read_store,
     together,
 )
-from catalog_pipeline.products.source import NothingKnown, Page, WalkOrder, WalkStart
+from catalog_pipeline.products.source import PROVING_KINDS, NothingKnown, Page, WalkOrder, WalkStart
 from catalog_pipeline.products.sync import History, sync_products
 from catalog_pipeline.products.walk import WalkReport
 from catalog_pipeline.products.woocommerce import WooCommerceSource
@@ -45,7 +45,12 @@ NEVER_SEEN = ReadState()
 
 
 def kinds(request: ReadRequest, state: ReadState, currency: str = "EUR") -> list[str]:
-    return [order.kind for order in plan_walks(request, state, currency, NothingKnown())]
+    known = NothingKnown()
+    orders = plan_walks(request, state, currency, known)
+    for order in orders:
+        if order.kind in PROVING_KINDS:
+            assert order.known is known, "or everything that is stored would count as gone"
+    return [order.kind for order in orders]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +93,26 @@ def read(
             config,
             ReadRequest(confirm_currency=confirm),
         )
+
+
+def test_a_sweep_is_told_what_is_stored_of_its_store_and_tells_how_far_it_is(
+    database: Database, archive: Archive
+) -> None:
+    woo, told, config, fake = FakeWoo(some(3)), list[tuple[int, int]](), store(), FakeTime()
+    read(database, archive, woo)
+    sync(database, archive)
+    woo.requests.clear()
+    with StoreClient(config, transport=woo.transport, sleep=fake.sleep, clock=fake.clock) as client:
+        read_store(
+            database,
+            WooCommerceSource(config, client),
+            archive,
+            config,
+            ReadRequest("sweep"),
+            progress=lambda done, total: told.append((done, total)),
+        )
+    assert told[-1] == (3, 3)
+    assert not [request for request in woo.requests if "include" in request.url.params]
 
 
 def test_another_currency_stops_the_walk_until_it_is_confirmed(
