@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -39,7 +40,15 @@ class LaunchError(CatalogError):
 
 def register_partitions(instance: DagsterInstance, store_ids: Iterable[str]) -> None:
     """Add the stores that the partition set does not hold yet; none is ever taken out here."""
-    missing = sorted(set(store_ids) - set(instance.get_dynamic_partitions(STORES)))
+    try:
+        known = instance.get_dynamic_partitions(STORES)
+    except dg.DagsterInvalidInvocationError:
+        # Dagster makes the tables of its own SQLite where there is no file, so a process that was
+        # killed before all of them were there leaves one that nobody completes.
+        with redirect_stdout(sys.stderr):
+            instance.upgrade()
+        known = instance.get_dynamic_partitions(STORES)
+    missing = sorted(set(store_ids) - set(known))
     if missing:
         instance.add_dynamic_partitions(STORES, missing)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -44,6 +46,34 @@ def instance(home: Path, tmp_path: Path) -> Iterator[DagsterInstance]:
     shutil.copytree(home, tmp_path, dirs_exist_ok=True)
     with DagsterInstance.local_temp(str(tmp_path)) as opened:
         yield opened
+
+
+@pytest.mark.parametrize("made", [0, 1, 3])
+def test_an_event_log_that_was_killed_while_it_was_made_is_completed(
+    tmp_path: Path, made: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index = tmp_path / "history" / "runs" / "index.db"
+    with DagsterInstance.local_temp(str(tmp_path)):
+        pass
+    for side in index.parent.glob("index.db-*"):
+        side.unlink()
+    with closing(sqlite3.connect(index)) as whole:
+        tables = [
+            (name, sql)
+            for name, sql in whole.execute("SELECT name, sql FROM sqlite_master WHERE type='table'")
+            if not name.startswith(("sqlite_", "alembic"))
+        ]
+    index.unlink()
+    with closing(sqlite3.connect(index)) as half:
+        for name, sql in sorted(tables)[:made]:
+            assert name != "dynamic_partitions"
+            half.execute(sql)
+        half.commit()
+    with DagsterInstance.local_temp(str(tmp_path)) as opened:
+        register_partitions(opened, ["atelier"])
+        assert opened.get_dynamic_partitions(STORES) == ["atelier"]
+        started(opened, None)
+    assert capsys.readouterr().out == ""
 
 
 def started(instance: DagsterInstance, owner: str | None) -> str:
