@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import dagster as dg
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from catalog_pipeline.defs.partitions import STORES
 from catalog_pipeline.defs.runs import end_dead_runs, executed_here
@@ -43,6 +44,9 @@ def register_partitions(instance: DagsterInstance, store_ids: Iterable[str]) -> 
     try:
         known = instance.get_dynamic_partitions(STORES)
     except dg.DagsterInvalidInvocationError:
+        if not isinstance(instance.event_log_storage, SqliteEventLogStorage):
+            # A server's schema is for whoever looks after it to migrate.
+            raise
         # Dagster makes the tables of its own SQLite where there is no file, so a process that was
         # killed before all of them were there leaves one that nobody completes.
         with redirect_stdout(sys.stderr):
