@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import tempfile
@@ -20,6 +21,11 @@ from catalog_pipeline.catalog.schema import deployment
 
 # A shell starts what it puts into the background deaf to interrupts, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Nor must a person's own deployment be reached, which the command line in this process would take.
+for _name in [name for name in os.environ if name.startswith("CATALOG_")]:
+    if not _name.startswith("CATALOG_TEST"):
+        del os.environ[_name]
+os.environ.pop("DAGSTER_HOME", None)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
