@@ -49,13 +49,14 @@ def explain(product: str, store_id: str | None, no_archive: bool, as_json: bool)
     from catalog_pipeline.vectors.index import collection_name
 
     settings = load_settings()
+    stores = read_stores(settings).stores
     model = model_at_hand(settings, "Vectors and points are not told")
     # One that no vector has, where it is not known.
     model_version = model.model_version if model else ""
     with open_database(settings) as database:
         found = trace(
             database,
-            read_stores(settings).stores,
+            stores,
             product,
             model_version=model_version,
             collection=collection_name(settings.collection, model_version),
