@@ -17,6 +17,8 @@ CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14
 # dg asks which environment it stands in.
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export PYTHONUNBUFFERED := 1
+# Without bytecode, every process that a test starts would compile the house anew.
+unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help install demo dev lint validate unit test crash mutants clean
@@ -72,9 +74,11 @@ validate: $(INSTALLED)
 		$(BIN)/dagster definitions validate --workspace workspace.yaml --log-level warning; \
 	echo "dg check defs"; $(BIN)/dg check defs
 
-# Whole files to a process, so that what a module sets up once is set up once.
+# Whole files to a process, so that what a module sets up once is set up once; in the order that
+# conftest.py chooses.
 unit: $(INSTALLED)
-	@echo "pytest"; $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist loadfile
+	@echo "pytest"; $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist loadfile \
+		--no-loadscope-reorder
 
 test: lint validate unit
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,16 @@ for _name in [name for name in os.environ if name.startswith("CATALOG_")]:
 os.environ.pop("DAGSTER_HOME", None)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that are given most time come first: last, one process would end with them alone."""
+    longest: defaultdict[Path, float] = defaultdict(float)
+    for item in items:
+        if (marker := item.get_closest_marker("timeout")) is not None:
+            longest[item.path] = max([longest[item.path], *marker.args])
+    items.sort(key=lambda item: longest[item.path], reverse=True)
 
 
 @pytest.fixture(scope="session")
