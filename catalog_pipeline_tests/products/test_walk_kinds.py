@@ -119,7 +119,11 @@ def test_a_sweep_asks_again_only_for_what_changed_since_the_walk_of_changes_befo
         source = WooCommerceSource(config, client)
         walk_store(source, archive, config, changed)
         walk_store(source, archive, config, sweep)
-    assert by_id() == ["4", "3,4,5", "5"]
+        assert by_id() == ["4", "3,4,5", "5"]
+        woo.products[1]["date_modified_gmt"] = fresh
+        walk_store(source, archive, config, changed)
+        walk_store(source, archive, config, sweep)
+    assert by_id() == ["4", "3,4,5", "5", "2,5"]
 
 
 def test_an_incremental_walk_over_products_edited_meanwhile_is_complete(archive: Archive) -> None:
