@@ -254,7 +254,9 @@ class WooCommerceWalk:
         return [one for one in asked if one not in shown and self._is_counted(one)]
 
     def _is_counted(self, one: str) -> bool:
-        return (Totals.of(self._by_id([one], "any", fields="id")).products or 0) > 0
+        total = Totals.of(self._by_id([one], "any", fields="id")).products
+        self._blind = self._blind or total is None
+        return bool(total)
 
     def _trash(self, ids: Sequence[str]) -> Iterator[Page]:
         """What the store has in its trash of products that are gone from its listing."""

@@ -290,6 +290,19 @@ def test_without_totals_by_id_nothing_is_proved(archive: Archive) -> None:
     assert report.reason == "the store announces no totals where products are asked for by id"
 
 
+def test_a_product_that_is_counted_among_others_and_not_alone_is_not_gone(archive: Archive) -> None:
+    woo = FakeWoo(some(20))
+    woo.unreadable = {10}
+    woo.override = lambda request: (
+        reply([])
+        if request.url.params.get("include") == "10" and "_fields" in request.url.params
+        else None
+    )
+    report = walk(archive, woo, WalkOrder("sweep", known=Known(some(21))))
+    assert not report.complete
+    assert report.reason == "the store announces no totals where products are asked for by id"
+
+
 def test_a_cache_that_ignores_what_is_asked_for_by_id_is_recognised(archive: Archive) -> None:
     woo = FakeWoo(some(20))
     woo.override = lambda request: (
