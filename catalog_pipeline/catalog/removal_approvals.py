@@ -150,8 +150,13 @@ def record_approval(
 
 def has_open_approval(connection: Connection, store_id: str, stage: Stage) -> bool:
     """Whether an approval is there that nothing has used up."""
-    found = select(removal_approvals.c.approval_id).where(*_open(store_id, stage)).limit(1)
-    return connection.scalar(found) is not None
+    return approved_count(connection, store_id, stage) > 0
+
+
+def approved_count(connection: Connection, store_id: str, stage: Stage) -> int:
+    """The number that an approval names which nothing has used up; 0 if there is none."""
+    found = select(removal_approvals.c.count).where(*_open(store_id, stage)).limit(1)
+    return connection.scalar(found) or 0
 
 
 def use_approval(
@@ -179,6 +184,8 @@ def use_approval(
 def approved_removals(store_id: str) -> Select[tuple[UUID]]:
     """The products whose removal a person approved; their points need no second approval.
 
+    Those that a rule left out went with the same walk, and nobody was asked about them.
+
     Column: product_id.
     """
     walks_let_through = select(removal_approvals.c.walk_id).where(
@@ -187,7 +194,9 @@ def approved_removals(store_id: str) -> Select[tuple[UUID]]:
         removal_approvals.c.outcome == "applied",
     )
     return select(products.c.product_id).where(
-        products.c.store_id == store_id, products.c.removed_in.in_(walks_let_through)
+        products.c.store_id == store_id,
+        products.c.removed_in.in_(walks_let_through),
+        products.c.left_out_by.is_(None),
     )
 
 

@@ -7,6 +7,7 @@ unchanged.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -118,8 +119,8 @@ def sync_products(
     """
     rules = WantedRules(store)
     apply_rules(lease, rules)
-    settled = settle_approved(lease, approval)
-    removed, limit = settled.removed, settled.limit
+    removed: Counter[str] = Counter()
+    limit: int | None = None
     with lease.database.read() as connection:
         writer = RowWriter(rules, quarantined_ids(connection, store.id))
         owed = history.walks if history else owed_walks(connection, archive, store.id)
@@ -141,6 +142,9 @@ def sync_products(
         removed += removals.removed
         limit = removals.limit if removals.limit is not None else limit
         seen += len(process.seen)
+    # Last, so that no approval takes away what a walk has seen again since.
+    settled = settle_approved(lease, approval)
+    removed += settled.removed
     with lease.database.read() as connection:
         counts = count_store(connection, store.id)
         waiting = count_waits(connection, store.id)

@@ -315,7 +315,11 @@ def _rows(
         }
         if source is None:
             return [], [], len(live)
-        known = {*connection.scalars(of_store), *connection.scalars(refused)}
+        # One that is removed, and that a later walk saw, is missing; no walk sees what it removes.
+        there = of_store.where(
+            products.c.removed_in.is_(None) | (products.c.removed_in > source.walk_id)
+        )
+        known = {*connection.scalars(there), *connection.scalars(refused)}
     ids = set(source.ids)
     # What a later walk brought is no concern of this one.
     orphaned = [key for key, walk in live.items() if key not in ids and walk <= source.walk_id]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from catalog_pipeline.catalog.lease import StoreLease
-from catalog_pipeline.catalog.removal_approvals import Approval
+from catalog_pipeline.catalog.removal_approvals import Approval, approved_count
 from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.embeddings.model import ModelSpec
 from catalog_pipeline.errors import PermanentError
@@ -141,7 +141,7 @@ def sync_points(
     )
     scope = Scope.of(store, product_id)
     index.ensure(spec, alias)
-    held, before, drift = _settle(lease, index, spec, store, compare_ids)
+    held, before, drift = _settle(lease, index, spec, store, compare_ids, approval)
     counts = load_wanted(
         lease, files, index, spec, scope, progress, rewrite=rewrite, withhold=withhold
     )
@@ -197,25 +197,30 @@ def _settle(
     spec: CollectionSpec,
     store: StoreConfig,
     compare_ids: bool,
+    approval: Approval | None,
 ) -> tuple[int, int, Drift]:
     """The store's points in the collection, as many as it had or should have had, and the drift.
 
     Ids are compared only when the exact counts differ, or when it is asked for.
     """
     recorded = _recorded(lease, spec.name)
+    with lease.database.read() as connection:
+        approved = approved_count(connection, lease.store_id, "points")
     with index.session(spec.name) as opened:
         held = opened.count(PointFilter(stores=(lease.store_id,)))
         before = max(held, recorded)
         if held == recorded and not compare_ids:
             return held, before, Drift()
-        limit = removal_limit(before, max_share=store.max_removal_share)
-        return (
-            held,
-            before,
-            settle_drift(
-                lease, opened, Scope.of(store), spec.name, spec.model_version, keep_ids=limit
-            ),
+        # No more can be taken out: an approval that names fewer does not apply.
+        most = max(
+            removal_limit(before, max_share=store.max_removal_share),
+            approved,
+            approval.count if approval else 0,
         )
+        drift = settle_drift(
+            lease, opened, Scope.of(store), spec.name, spec.model_version, keep_ids=most
+        )
+        return held, before, drift
 
 
 def _remove(

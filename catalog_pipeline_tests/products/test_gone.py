@@ -258,6 +258,31 @@ def test_an_approval_is_void_once_something_else_waits(
     assert approval["outcome"] == "void"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_approval_removes_what_a_walk_has_seen_since(
+    database: Database, archive: Archive, kind: WalkKind
+) -> None:
+    waiting_catalogue(database, archive)
+    approve_products(database, "atelier", 50, who="kim", reason="sale is over")
+    walked(archive, kind, 100)
+    report = sync(database, archive)
+    assert (report.removed, report.waiting, report.live) == ({}, {}, 100)
+    (approval,) = rows(database, removal_approvals)
+    assert approval["outcome"] == "void"
+
+
+def test_an_approval_holds_where_another_walk_finds_the_same(
+    database: Database, archive: Archive
+) -> None:
+    waiting_catalogue(database, archive)
+    approve_products(database, "atelier", 50, who="kim", reason="sale is over")
+    last = walked(archive, "sweep", 50)
+    report = sync(database, archive)
+    assert (report.removed, report.waiting, report.live) == ({"absent": 50}, {}, 50)
+    assert [row["removed"] for row in rows(database, walks)] == [0, 0, 50]
+    assert row_of(database, 100)["removed_in"] == last
+
+
 def test_products_that_are_seen_again_wait_no_longer(database: Database, archive: Archive) -> None:
     waiting_catalogue(database, archive)
     archived(archive, [product(60)], kind="incremental")

@@ -23,6 +23,7 @@ from catalog_pipeline.products.archive import Archive
 from catalog_pipeline.removals import RemovalDecision
 from catalog_pipeline.vectors.guard import guard_removals
 from catalog_pipeline_tests.products.walks import archived, rows, some, sync
+from catalog_pipeline_tests.products.wordpress import product, store
 
 
 @pytest.fixture
@@ -132,3 +133,19 @@ def test_points_of_products_whose_removal_was_approved_are_not_counted(
     assert guard(any_database, ids).allowed
     others = loaded(any_database, range(1, 22))
     assert not guard(any_database, [*ids, *others]).allowed
+
+
+def test_points_of_products_that_a_rule_had_left_out_are_counted_all_the_same(
+    any_database: Database, archive: Archive
+) -> None:
+    """They went with the walk whose removals were approved, and nobody was asked about them."""
+    sale = {"categories": [{"id": 1, "name": "Sale", "slug": "sale"}]}
+    archived(archive, [*some(100), *(product(number, **sale) for number in range(101, 131))])
+    rules = store(exclude={"category": ["sale"]})
+    sync(any_database, archive, rules)
+    archived(archive, some(60))
+    assert sync(any_database, archive, rules).waiting == {"absent": 40}
+    approve_products(any_database, "atelier", 40, who="kim", reason="sale is over")
+    assert sync(any_database, archive, rules).removed == {"absent": 40}
+    assert guard(any_database, loaded(any_database, range(61, 101))).allowed
+    assert not guard(any_database, loaded(any_database, range(101, 131))).allowed

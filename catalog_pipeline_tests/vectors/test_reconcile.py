@@ -153,8 +153,11 @@ def test_rows_are_held_against_the_source(shop: Shop) -> None:
     shop.add(1, 2)
     shop.add(3, walk_id="w9")
     shop.add(4, left_out_by="status")
+    # Gone before the source showed it, and after.
+    shop.add(5, removed_by="absent", removed_in="w3")
+    shop.add(6, removed_by="absent", removed_in="w7")
     shop.sync()
-    found = compared(shop, SourceIds("w5", ["1", "4", "8"]))
-    assert (found.source, found.missing_rows, found.orphaned_rows) == (3, ["8"], ["2"])
+    found = compared(shop, SourceIds("w5", ["1", "4", "5", "6", "8"]))
+    assert (found.source, found.missing_rows, found.orphaned_rows) == (5, ["5", "8"], ["2"])
     assert found.differences["orphaned rows"] == 1
     assert not found.agrees

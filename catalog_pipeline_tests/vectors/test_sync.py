@@ -18,6 +18,7 @@ from sqlalchemy import delete, func, select
 from catalog_pipeline.catalog.audit import entries
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.lease import LeaseLostError
+from catalog_pipeline.catalog.removal_approvals import Approval
 from catalog_pipeline.catalog.schema import leases, points, products
 from catalog_pipeline.embeddings.parts import read_vectors, write_part
 from catalog_pipeline.embeddings.problems import MissingPartError, PartError
@@ -322,6 +323,9 @@ def test_many_stray_points_wait(local_shop: Shop) -> None:
         opened.upsert(strays, unit_vectors(15), [simple_payload(i) for i in strays])
     report = shop.sync()
     assert (report.waiting, report.deleted, report.points) == ({"unrecorded": 15}, {}, 16)
+    report = shop.sync(approval=Approval(15, "kim", "left by a test"))
+    assert (report.waiting, report.deleted, report.points) == ({}, {"unrecorded": 15}, 1)
+    assert set(shop.points()) == {shop.id(1)}
 
 
 def test_a_lost_record_of_a_point_that_is_to_stay_is_found_again(local_shop: Shop) -> None:
