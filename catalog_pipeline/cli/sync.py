@@ -81,8 +81,8 @@ def sync(
     """Bring STORE into step: products, images, embeddings, points.
 
     The first time all of the store is read, later what changed since. A --sample ends with its
-    currency, verdicts and nearest neighbours, and with what a full sync would take; it removes
-    no product.
+    currency, verdicts and nearest neighbours, and with what a full sync would take; it proves no
+    product gone.
 
     \b
     Examples:
