@@ -77,7 +77,7 @@ class Plan:
         embed_at_most: the same if each fetched picture is new and is accepted.
         load: points to write with their vector, as far as it exists.
         refresh: points to write the payload of.
-        remove: points to take out, by reason.
+        remove: points on record to take out, by reason; the collection itself is not asked.
         removal_limit: how many the guard lets pass unasked.
         removals_wait: whether it holds them back, all of them; no approval lets them go.
         left: pictures owed beyond `max_images_per_run`.
