@@ -90,8 +90,9 @@ class StoreStanding:
         circuit: None for a store that answers.
         circuit_state: closed, open or half-open.
         asked_again_at: when the pause of an open circuit ends.
-        owed_pictures: pictures to be fetched or embedded now.
-        removals: removals that wait for an approval which nobody gave yet, by products or points.
+        owed_pictures: pictures to be fetched or embedded now; None where vectors are not counted.
+        removals: removals that wait for an approval which nobody gave yet, by products or points;
+            None for those that cannot be told.
         quarantine: its commonest reason; None while no more is refused than may be let pass.
         last_complete_walk: when the rows of the newest complete walk were committed.
         active: whether stores.yaml lets it be read at all.
@@ -106,8 +107,8 @@ class StoreStanding:
     circuit: Circuit | None
     circuit_state: str
     asked_again_at: datetime | None
-    owed_pictures: int
-    removals: dict[Stage, int]
+    owed_pictures: int | None
+    removals: dict[Stage, int | None]
     quarantine: Refusals | None
     last_complete_walk: datetime | None
     active: bool
@@ -130,7 +131,7 @@ def look_at(
     Args:
         connection: any connection.
         store: as stores.yaml has it.
-        model_version: whose vectors count; None where it is not known, and none are counted.
+        model_version: whose vectors count; None where it is not known, and they stay uncounted.
         collection: whose points count; None like the model.
         checks: names of those there are.
         now: the clock.
@@ -139,10 +140,13 @@ def look_at(
     scope = Scope.of(store)
     circuit = read_circuit(connection, store.id)
     last = last_syncs(connection, store.id)
-    owed = count_fetches(connection, Ask(store, scope, now))
-    removals: dict[Stage, int] = {"products": count_waiting(connection, store.id)}
+    fetches, owed = count_fetches(connection, Ask(store, scope, now)), None
+    removals: dict[Stage, int | None] = {
+        "products": count_waiting(connection, store.id),
+        "points": None,
+    }
     if model_version is not None and collection is not None:
-        owed += count_owed(connection, scope, model_version)
+        owed = fetches + count_owed(connection, scope, model_version)
         removals["points"] = held_back(connection, store, collection, model_version).count
     pause, summary = store.paused, summarise_store(connection, scope, model_version, collection)
     found = StoreStanding(
@@ -159,7 +163,7 @@ def look_at(
         removals={
             stage: count
             for stage, count in removals.items()
-            if count and not has_open_approval(connection, store.id, stage)
+            if count is None or (count and not has_open_approval(connection, store.id, stage))
         },
         # Asked of the few stores that have any.
         quarantine=_refusals(count_store(connection, store.id)) if summary.quarantined else None,
@@ -167,11 +171,11 @@ def look_at(
         active=store.active,
         paused_until=pause.until if pause is not None and now < pause.until else None,
     )
-    found.concerns.extend(_concerns(found, night))
+    found.concerns.extend(_concerns(found, night, fetches))
     return found
 
 
-def _concerns(found: StoreStanding, night: datetime) -> list[Concern]:
+def _concerns(found: StoreStanding, night: datetime, fetches: int) -> list[Concern]:
     store = found.summary.store_id
     if not found.active:
         return []
@@ -185,6 +189,7 @@ def _concerns(found: StoreStanding, night: datetime) -> list[Concern]:
                 f"catalog removals {store}",
             )
             for stage, count in found.removals.items()
+            if count is not None
         ),
         *(
             Concern(
@@ -196,7 +201,7 @@ def _concerns(found: StoreStanding, night: datetime) -> list[Concern]:
         ),
         _quarantine(found),
         _walk(found, night),
-        _owed(found),
+        _owed(found, fetches),
     ]
     return [one for one in told if one is not None]
 
@@ -267,15 +272,16 @@ def _walk(found: StoreStanding, night: datetime) -> Concern | None:
     return None
 
 
-def _owed(found: StoreStanding) -> Concern | None:
-    sync = found.last_sync
-    if not found.owed_pictures or (sync is not None and not sync.is_finished):
+def _owed(found: StoreStanding, fetches: int) -> Concern | None:
+    sync, owed = found.last_sync, found.owed_pictures
+    # What is to be fetched is known without a model, too.
+    count, work = (fetches, "fetched") if owed is None else (owed, "fetched or embedded")
+    if not count or (sync is not None and not sync.is_finished):
         return None
-    count = found.owed_pictures
     pictures = "1 picture is" if count == 1 else f"{count:,} pictures are"
     return Concern(
         Kind.OWED,
-        f"{pictures} still to be fetched or embedded; a running daemon goes on by itself",
+        f"{pictures} still to be {work}; a running daemon goes on by itself",
         f"catalog sync {found.summary.store_id}",
     )
 

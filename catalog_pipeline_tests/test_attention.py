@@ -94,13 +94,15 @@ def ran(
         record_syncs(connection, [sync])
 
 
-def look(shop: Shop, *, night: datetime = NIGHT, **keys: Any) -> StoreStanding:
+def look(
+    shop: Shop, *, night: datetime = NIGHT, is_model_known: bool = True, **keys: Any
+) -> StoreStanding:
     with shop.database.read() as connection:
         return look_at(
             connection,
             store_config(shop.store_id, **keys),
-            model_version=MODEL.model_version,
-            collection=shop.collection,
+            model_version=MODEL.model_version if is_model_known else None,
+            collection=shop.collection if is_model_known else None,
             checks=CHECKS,
             now=NOW,
             night=night,
@@ -156,6 +158,16 @@ def test_a_pause_makes_no_store_stale(shop: Shop) -> None:
     assert kinds(look(shop, paused=pause)) == []
 
 
+def test_without_a_model_pictures_to_be_fetched_still_concern(healthy: Shop) -> None:
+    found = look(healthy, is_model_known=False)
+    assert kinds(found) == []
+    assert (found.summary.embedded, found.summary.points, found.owed_pictures) == (None,) * 3
+    healthy.product(20)
+    found = look(healthy, is_model_known=False)
+    assert kinds(found) == [Kind.OWED]
+    assert found.owed_pictures is None
+
+
 def test_removals_wait_until_they_are_approved(healthy: Shop) -> None:
     row = {
         "product_id": healthy.id(1),
@@ -200,6 +212,7 @@ def test_the_number_told_is_the_one_that_an_approval_names(healthy: Shop) -> Non
     for number in range(1, 12):
         healthy.change(number, left_out_by="status:draft")
     told = look(healthy).removals["points"]
+    assert told is not None
     with healthy.database.write() as connection:
         record_approval(
             connection, healthy.store_id, "points", told, waiting=told, who="ann", reason="ended"

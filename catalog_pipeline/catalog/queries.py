@@ -27,7 +27,7 @@ from catalog_pipeline.catalog.wanted import MAIN_SLOT, Scope, accepted_images, i
 
 @dataclass(frozen=True)
 class StoreSummary:
-    """What the database holds of one store."""
+    """What the database holds of one store; None is what was not counted."""
 
     store_id: str
     products: int
@@ -35,8 +35,8 @@ class StoreSummary:
     quarantined: int
     images: int
     accepted: int
-    embedded: int
-    points: int
+    embedded: int | None
+    points: int | None
     currency: str | None
     watermark: datetime | None
     last_walk: str | None
@@ -90,8 +90,8 @@ def summarise_store(
     Args:
         connection: any connection.
         scope: the store and the pictures that it wants.
-        model_version: whose vectors to count; None counts none.
-        collection: whose points to count; None counts none.
+        model_version: whose vectors to count; None leaves them uncounted.
+        collection: whose points to count; None leaves them uncounted.
     """
 
     def count(statement: Select[Any]) -> int:
@@ -132,8 +132,8 @@ def summarise_store(
         ),
         images=count(fetched),
         accepted=count(accepted),
-        embedded=count(embedded),
-        points=count(loaded),
+        embedded=None if model_version is None else count(embedded),
+        points=None if collection is None else count(loaded),
         currency=state.currency if state else None,
         watermark=state.watermark if state else None,
         last_walk=walk.walk_id if walk else None,

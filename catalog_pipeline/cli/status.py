@@ -38,7 +38,8 @@ def status(as_json: bool) -> None:
 
     A store needs a person when removals wait, its circuit is open, its last sync or a check
     failed, no walk saw it whole lately, pictures are owed, or many of its records are in
-    quarantine: at least three, and more than 5% of them. --json tells all of it.
+    quarantine: at least three, and more than 5% of them. --json tells all of it. Without the
+    model at hand vectors and points are not counted, which a dash or a null says.
 
     \b
     Examples:
@@ -141,10 +142,12 @@ def show_concerns(console: Console, found: Sequence[StoreStanding]) -> None:
     """Print what needs a person, store by store, and how many need nobody."""
     concerned = [one for one in found if one.concerns]
     others = len(found) - len(concerned)
+    are_counted = all(one.summary.points is not None for one in found)
+    nobody = "nobody" if are_counted else "nobody, vectors and points aside"
     if not concerned:
-        say(console, f"{_stores_need(others)} nobody.")
+        say(console, f"{_stores_need(others)} {nobody}.")
         return
-    rest = f"; {_stores_need(others)} nobody" if others else ""
+    rest = f"; {_stores_need(others)} {nobody}" if others else ""
     say(console, f"{_stores_need(len(concerned))} a person{rest}:", style="bold")
     for one in concerned:
         for concern in one.concerns:

@@ -151,15 +151,17 @@ def _line(
     before: int | None,
 ) -> StoreLine:
     scope, held, last = Scope.of(store), found.summary, found.last_sync
+    # With a model, all of these are counted.
+    vectors, points, owed = held.embedded or 0, held.points or 0, found.owed_pictures or 0
     return StoreLine(
         store_id=store.id,
         active=store.active,
         products=held.live,
         accepted=held.accepted,
-        vectors=held.embedded,
-        points=held.points,
+        vectors=vectors,
+        points=points,
         quarantined=held.quarantined,
-        owed_pictures=found.owed_pictures,
+        owed_pictures=owed,
         owed_points=sum(
             count_rows(connection, statement(collection, scope, model_version))
             for statement in (unloaded_points, unwanted_points)

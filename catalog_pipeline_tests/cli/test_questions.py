@@ -40,6 +40,7 @@ QUESTIONS = {
     "removals, in JSON": ["removals", SAMPLED, "--json"],
     "approval": ["removals", SAMPLED, "--approve", "1", "--reason", "unseen"],
     "reconcile": ["reconcile", SAMPLED],
+    "status": ["status"],
     "status, in JSON": ["status", "--json"],
 }
 
@@ -157,7 +158,13 @@ def test_collections_that_cannot_be_named_are_not_compared(answers: dict[str, An
     assert answers["reconcile"].stdout == ""
 
 
-def test_status_counts_the_rows(answers: dict[str, Answer]) -> None:
-    sampled, _ = in_json(answers["status, in JSON"])["stores"]
+def test_status_counts_the_rows_and_no_vectors(answers: dict[str, Answer]) -> None:
+    sampled, unread = in_json(answers["status, in JSON"])["stores"]
     assert sampled["live"] > 0
-    assert sampled["embedded"] == 0
+    for one in (sampled, unread):
+        assert one["embedded"] is one["points"] is one["owed_pictures"] is None
+        assert one["removals"] == {"points": None}
+    assert answers["status"].code == 0
+    head, row, *_ = (line.split() for line in answers["status"].stdout.splitlines())
+    untold = {name for name, cell in zip(head, row, strict=False) if cell == "-"}
+    assert untold == {"vectors", "points", "owed"}

@@ -16,8 +16,11 @@ from catalog_pipeline.cli.status import overview, show_concerns
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def standing(store_id: str, *concerns: Concern, count: int = 100) -> StoreStanding:
+def standing(
+    store_id: str, *concerns: Concern, count: int = 100, is_counted: bool = True
+) -> StoreStanding:
     at = NOW - timedelta(hours=5)
+    of_vectors = count if is_counted else None
     return StoreStanding(
         summary=StoreSummary(
             store_id=store_id,
@@ -26,8 +29,8 @@ def standing(store_id: str, *concerns: Concern, count: int = 100) -> StoreStandi
             quarantined=0,
             images=count,
             accepted=count,
-            embedded=count,
-            points=count,
+            embedded=of_vectors,
+            points=of_vectors,
             currency="EUR",
             watermark=at,
             last_walk="w",
@@ -40,7 +43,7 @@ def standing(store_id: str, *concerns: Concern, count: int = 100) -> StoreStandi
         circuit=None,
         circuit_state="closed",
         asked_again_at=None,
-        owed_pictures=0,
+        owed_pictures=0 if is_counted else None,
         removals={},
         quarantine=None,
         last_complete_walk=at,
@@ -80,6 +83,16 @@ def test_stores_that_need_nobody_take_a_line_each() -> None:
     assert len(lines) == 4
     assert lines[1].split() == ["atelier", *["100"] * 4, "0", "ok", "5", "h", "ago"]
     assert lines[-1] == "2 stores need nobody."
+
+
+def test_nobody_is_needed_only_by_what_was_looked_at() -> None:
+    quiet = standing("atelier", is_counted=False)
+    lines = shown([quiet, standing("nordhavn", is_counted=False)], terminal=True)
+    assert max(map(len, lines)) <= 80
+    assert lines[1].split() == ["atelier", "100", "100", "-", "-", "-", "ok", "5", "h", "ago"]
+    assert lines[-1] == "2 stores need nobody, vectors and points aside."
+    lines = shown([quiet, standing("b", TROUBLE, is_counted=False)], terminal=False)
+    assert "1 store needs nobody, vectors and points aside:" in lines[-2]
 
 
 def test_a_pipe_gets_one_line_a_concern() -> None:
