@@ -59,11 +59,15 @@ TOLD_AS_IT_STANDS = {
     "few_are_quarantined",
     "accepted_have_vectors",
 }
+# The command line embeds and loads one product again, and of a whole store only the UI does.
+_LAUNCH = "catalog ui, then launch the partition {} with "
 _BEGIN_WITH = {
     "acceptance_is_usual": "catalog gate preview --store {}",
     "currency_is_the_stores": "catalog sync {} --full",
     "everything_agrees": "catalog reconcile {}",
-    "own_picture_comes_first": "catalog reconcile {}",
+    "new_vectors_are_sound": _LAUNCH + "`reembed: true` in image_embeddings",
+    # A comparison goes by payloads, and asks for no vector.
+    "own_picture_comes_first": _LAUNCH + "`rewrite: true` in qdrant_points",
     "prices_are_plausible": "catalog stores check {}",
     "walks_are_complete": "catalog stores check {}",
 }

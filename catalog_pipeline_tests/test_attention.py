@@ -14,7 +14,7 @@ import click
 import pytest
 from qdrant_client import QdrantClient
 
-from catalog_pipeline.attention import TOLD_AS_IT_STANDS, Kind, StoreStanding, look_at
+from catalog_pipeline.attention import TOLD_AS_IT_STANDS, Concern, Kind, StoreStanding, look_at
 from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.circuits import Circuit, keep_circuit
 from catalog_pipeline.catalog.database import Database
@@ -29,6 +29,7 @@ from catalog_pipeline.catalog.schema import (
 from catalog_pipeline.catalog.syncs import Sync, record_syncs
 from catalog_pipeline.catalog.verdicts import StoreVerdict, record_verdict
 from catalog_pipeline.cli.main import main
+from catalog_pipeline.cli.sync import SyncRequest
 from catalog_pipeline.defs.standing import CHECKS
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.vectors.qdrant_server import ServerIndex
@@ -110,10 +111,13 @@ def look(
 
 
 def kinds(found: StoreStanding) -> list[Kind]:
-    """What concerns there are, each with commands that this program has."""
+    """What concerns there are, each with commands that this program has.
+
+    After the one that opens the UI comes what a person does there.
+    """
     for concern in found.concerns:
         assert concern.text
-        for command in concern.command.split(", then "):
+        for command in concern.command.removesuffix(in_the_ui(concern)).split(", then "):
             program, *words = shlex.split(command)
             assert program == "catalog"
             served: click.Command = main
@@ -123,6 +127,11 @@ def kinds(found: StoreStanding) -> list[Kind]:
                 served = named
             served.make_context(served.name, words)
     return [concern.kind for concern in found.concerns]
+
+
+def in_the_ui(concern: Concern) -> str:
+    opens, then, launch = concern.command.partition(", then launch the partition ")
+    return then + launch if opens == "catalog ui" else ""
 
 
 def test_a_healthy_store_needs_nobody(healthy: Shop) -> None:
@@ -250,6 +259,22 @@ def test_no_check_fails_unseen(healthy: Shop, check: str) -> None:
     checked(healthy, check, passed=False)
     # What status tells as it stands now is not told again as it once stood.
     assert kinds(look(healthy)) == ([] if check in TOLD_AS_IT_STANDS else [Kind.CHECK])
+
+
+@pytest.mark.parametrize(
+    ("check", "asset", "field"),
+    [
+        ("new_vectors_are_sound", "image_embeddings", "reembed"),
+        ("own_picture_comes_first", "qdrant_points", "rewrite"),
+    ],
+)
+def test_vectors_are_mended_by_what_a_run_takes(
+    healthy: Shop, check: str, asset: str, field: str
+) -> None:
+    checked(healthy, check, passed=False)
+    (concern,) = look(healthy).concerns
+    assert concern.command.endswith(f"{healthy.store_id} with `{field}: true` in {asset}")
+    assert field in SyncRequest().run_config()["ops"][asset]["config"]
 
 
 def test_a_check_that_is_no_more_needs_nobody(healthy: Shop) -> None:
