@@ -1,7 +1,7 @@
 """What a store amounted to day by day, told by the records of its runs.
 
-One run stands for a day: a store that is looked at every few minutes leaves thousands of records,
-and a day is as fine as a trend is read.
+The last run of a day that counted a thing stands for it: a store that is looked at every few
+minutes leaves thousands of records, and a day is as fine as a trend is read.
 """
 
 from __future__ import annotations
@@ -9,20 +9,24 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from typing import Any
 
-from sqlalchemy import Connection, String, and_, cast, func, select
+from sqlalchemy import Connection, String, and_, case, cast, func, or_, select
 
 from catalog_pipeline.catalog.operations_schema import syncs
 from catalog_pipeline.catalog.syncs import FINISHED
 
 _REJECTED = "rejected: "
+# What a day is told by; a run of prices, of decisions or of one asset counts some of it alone.
+_STAGES = ("products", "product_images", "qdrant_points")
 # Rows in memory at a time.
 _PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What the last good run of a day left; None where that run did not count it.
+    """What the good runs of a day left at last; None where none of them counted it.
 
     `accepted` and `rejected` are wanted pictures by the gate's verdict.
     """
@@ -44,7 +48,9 @@ class Day:
 def days(
     connection: Connection, since: datetime, store_ids: Collection[str] | None = None
 ) -> Iterator[Day]:
-    """Each store's days since then, in order; runs of one product and of prices are left out.
+    """Each store's days since then, in UTC and in order.
+
+    Runs of one product, and those that the night or a change made for prices, are left out.
 
     Args:
         connection: any connection.
@@ -59,25 +65,36 @@ def days(
     ]
     if store_ids is not None:
         whole.append(syncs.c.store_id.in_(store_ids))
-    # Both databases write a time as text with the date first.
-    date = func.substr(cast(syncs.c.updated_at, String), 1, 10)
+    at = syncs.c.updated_at
+    # PostgreSQL writes a time in the zone of its session.
+    is_postgresql = connection.dialect.name == "postgresql"
+    date = func.substr(cast(func.timezone("UTC", at) if is_postgresql else at, String), 1, 10)
+    lasts = [
+        func.max(case((syncs.c.counts[stage].as_string().is_not(None), at))).label(stage)
+        for stage in _STAGES
+    ]
     last = (
-        select(syncs.c.store_id, func.max(syncs.c.updated_at).label("at"))
+        select(syncs.c.store_id, func.max(at).label("at"), *lasts)
         .where(*whole)
         .group_by(syncs.c.store_id, date)
         .subquery()
     )
+    is_last = or_(last.c.at == at, *(last.c[stage] == at for stage in _STAGES))
     rows = connection.execution_options(yield_per=_PAGE).execute(
-        select(syncs.c.store_id, syncs.c.updated_at, syncs.c.counts)
-        .join(last, and_(last.c.store_id == syncs.c.store_id, last.c.at == syncs.c.updated_at))
+        select(syncs.c.store_id, at, syncs.c.counts)
+        .join(last, and_(last.c.store_id == syncs.c.store_id, is_last))
         .where(*whole)
-        .order_by(syncs.c.store_id, syncs.c.updated_at)
+        .order_by(syncs.c.store_id, at)
     )
-    for store_id, at, counts in rows:
+    for (store_id, _), runs in groupby(rows, lambda row: (row.store_id, row.updated_at.date())):
+        counts: dict[str, dict[str, Any]] = {}
+        for run in runs:
+            counts |= run.counts
+            ended = run.updated_at
         pictures = counts.get("product_images", {})
         yield Day(
             store_id=store_id,
-            at=at,
+            at=ended,
             live=_whole(counts.get("products", {}).get("live")),
             points=_whole(counts.get("qdrant_points", {}).get("points")),
             accepted=_whole(pictures.get("accepted")),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+from sqlalchemy import text
 
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.syncs import Sync, record_syncs
@@ -71,6 +72,44 @@ def test_a_day_is_its_last_good_run_of_the_whole_store(any_database: Database) -
     assert [day.acceptance for day in found] == [0.5, 0.5, None]
     assert alone == found[1:]
     assert newest == NOON
+
+
+PRICES = {"products": {"live": 9}, "qdrant_points": {"points": 8}}
+PICTURES = {"product_images": {"accepted": 5, "rejected: small": 1}}
+
+
+def test_a_run_that_counts_less_hides_nothing_of_its_day(any_database: Database) -> None:
+    hour = timedelta(hours=1)
+    with any_database.write() as connection:
+        record_syncs(
+            connection,
+            [
+                sync(1, NOON, 40),
+                sync(2, NOON + hour, 0, job="sync_prices", kind="hand", counts=PRICES),
+                sync(3, NOON + 2 * hour, 0, job="carry_out", walk_kind=None, counts={}),
+                sync(4, NOON, 50, store_id="other"),
+                sync(5, NOON + hour, 0, store_id="other", walk_kind=None, counts=PICTURES),
+            ],
+        )
+        found = list(days(connection, NOON - timedelta(days=30)))
+
+    assert found == [
+        Day("other", NOON + hour, 51, 50, 5, 1),
+        Day("shop", NOON + 2 * hour, 9, 8, 3, 3),
+    ]
+
+
+def test_a_day_is_one_in_utc(any_database: Database) -> None:
+    midnight = NOON.replace(hour=0)
+    with any_database.write() as connection:
+        if any_database.is_postgresql:
+            connection.execute(text("SET LOCAL TIME ZONE 'Pacific/Auckland'"))
+        ends = (midnight - timedelta(hours=1), midnight, midnight + timedelta(hours=23))
+        runs = [sync(number, at, number) for number, at in enumerate(ends)]
+        record_syncs(connection, runs)
+        found = list(days(connection, NOON - timedelta(days=30)))
+
+    assert [(day.at, day.points) for day in found] == [(ends[0], 0), (ends[2], 2)]
 
 
 def test_the_week_before_is_the_last_day_that_is_a_week_old() -> None:
