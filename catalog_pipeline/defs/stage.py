@@ -106,7 +106,10 @@ class OneProduct(dg.Config):
 
 
 def log_progress(context: dg.AssetExecutionContext, things: str) -> Progress:
-    """A callback for done and total; logs every few seconds, with rate and time left."""
+    """A callback for done and total; logs every few seconds, with rate and time left.
+
+    A total that is unknown, or that was passed, says nothing of the end: rate alone is told then.
+    """
     last = time.monotonic()
     # Counted from the first report on: what came before it was preparation.
     first: tuple[float, int] | None = None
@@ -115,13 +118,16 @@ def log_progress(context: dg.AssetExecutionContext, things: str) -> Progress:
         nonlocal last, first
         now = time.monotonic()
         first = first or (now, done)
-        if now - last < LOG_EVERY_SECONDS or done >= total:
+        if now - last < LOG_EVERY_SECONDS or done == total:
             return
         last = now
-        line = f"{done:,} of {total:,} {things}"
+        is_known = done < total
+        line = f"{done:,} of {total:,} {things}" if is_known else f"{done:,} {things}"
         if done > first[1]:
             rate = (done - first[1]) / (now - first[0])
-            line += f", {rate:,.1f} a second, about {(total - done) / rate:,.0f} s left"
+            line += f", {rate:,.1f} a second"
+            if is_known:
+                line += f", about {(total - done) / rate:,.0f} s left"
         context.log.info(line)
 
     return report

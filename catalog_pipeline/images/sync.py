@@ -274,7 +274,7 @@ class _Stage:
                 self._record(batch)
                 done += len(batch)
                 if progress is not None:
-                    progress(done, max(done, total))
+                    progress(done, total)
         if taken.is_too_slow:
             self.tally.left = max(owed_now - done, 0)
 

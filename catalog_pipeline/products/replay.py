@@ -80,7 +80,7 @@ def replay_store(
         archive: the walks.
         store: its rules as they are now.
         since: begin at the newest complete full walk before this moment, not at the oldest.
-        progress: called with the records read so far and the records there are.
+        progress: called with the records read so far and the records there are (0: unknown).
 
     Raises:
         ArchiveError: the archive is damaged, or none of its walks can be begun from.

@@ -110,7 +110,7 @@ def sync_products(
         store: its rules decide which rows are left out, and how many may go.
         approval: a person's word on the removals that wait.
         history: walks to process in place of those that are owed.
-        progress: called with the records read so far and the records there are.
+        progress: called with the records read so far and the records there are (0: unknown).
 
     Raises:
         ArchiveError: a file of a walk is damaged, missing or of another format.
@@ -125,7 +125,9 @@ def sync_products(
         writer = RowWriter(rules, quarantined_ids(connection, store.id))
         owed = history.walks if history else owed_walks(connection, archive, store.id)
     retry_quarantine(lease, parser_for(store.source, store), writer)
-    total = sum(walk.manifest.records if walk.manifest else 0 for walk in owed)
+    # How much an unfinished walk holds is not known before it is read.
+    records_of = [walk.manifest.records if walk.manifest else None for walk in owed]
+    total = 0 if None in records_of else sum(filter(None, records_of))
     done = seen = 0
     for walk in owed:
         parser = parser_for(walk.begin.source, store)
@@ -134,7 +136,7 @@ def sync_products(
         for records in process.batches():
             done += records
             if progress is not None:
-                progress(done, max(done, total))
+                progress(done, total)
         if history:
             removals = process.conclude(history.decisions.get(walk.walk_id), history.made)
         else:

@@ -261,6 +261,32 @@ def test_progress_is_logged_now_and_then_with_rate_and_time_left(clock: Clock) -
     assert LOG_EVERY_SECONDS <= 6
 
 
+def test_progress_without_a_total_tells_its_rate(clock: Clock) -> None:
+    context = Mock()
+
+    report = log_progress(context, "records")
+    for done in range(0, 501, 100):
+        report(done, 0)
+        clock.now += 2
+
+    assert logged(context) == ["300 records, 50.0 a second"]
+
+
+def test_progress_beyond_its_total_goes_on_without_an_end(clock: Clock) -> None:
+    context = Mock()
+
+    report = log_progress(context, "products")
+    for done in range(0, 1001, 100):
+        report(done, 500)
+        clock.now += 2
+
+    assert logged(context) == [
+        "300 of 500 products, 50.0 a second, about 4 s left",
+        "600 products, 50.0 a second",
+        "900 products, 50.0 a second",
+    ]
+
+
 def test_progress_claims_no_rate_before_it_knows_one(clock: Clock) -> None:
     context = Mock()
 

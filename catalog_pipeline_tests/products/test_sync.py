@@ -247,6 +247,17 @@ def test_a_walk_without_an_end_counts_once_a_newer_one_is_there(
     assert [row["complete"] for row in rows(database, walks)] == [False, True]
 
 
+def test_what_an_unfinished_walk_holds_is_not_foretold(
+    database: Database, archive: Archive
+) -> None:
+    archived(archive, some(30), manifest=False)
+    archived(archive, some(20))
+    seen: list[tuple[int, int]] = []
+    with hold_store(database, "atelier", "run") as lease:
+        sync_products(lease, archive, store(), progress=lambda *at: seen.append(at))
+    assert seen == [(30, 0), (50, 0)]
+
+
 def test_the_later_of_two_with_one_id_counts(any_database: Database, archive: Archive) -> None:
     records = [product(1, name="a"), product(1, name="b"), product(2), product(2, price="?")]
     archived(archive, [*records, *some(600)[10:], product(1, name="c")])
