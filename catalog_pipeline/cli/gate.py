@@ -39,7 +39,12 @@ _QUALITY = 85
 
 @click.group()
 def gate() -> None:
-    """Look at the gate that accepts and rejects pictures."""
+    """Look at the gate that accepts and rejects pictures.
+
+    \b
+    Examples:
+      catalog gate preview --store atelier --set min_side=400
+    """
 
 
 @gate.command()

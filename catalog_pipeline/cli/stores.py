@@ -27,7 +27,13 @@ from catalog_pipeline.vectors.open import open_index
 
 @click.group()
 def stores() -> None:
-    """Look after the stores of stores.yaml."""
+    """Look after the stores of stores.yaml.
+
+    \b
+    Examples:
+      catalog stores check
+      catalog stores resume atelier
+    """
 
 
 @stores.command()

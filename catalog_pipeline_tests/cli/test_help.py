@@ -50,6 +50,7 @@ def commands(group: click.Group, *above: str) -> Iterator[tuple[tuple[str, ...],
 
 
 COMMANDS = dict(commands(main))
+GROUPS = sorted({path[:-1] for path in COMMANDS if len(path) > 1})
 
 
 def complete(words: list[str], incomplete: str) -> list[str]:
@@ -81,6 +82,20 @@ def test_every_command_explains_itself(
         ), option.name
     if path[-1] not in WITHOUT_JSON:
         assert "--json" in shown
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=" ".join)
+def test_every_group_shows_commands_of_its_own(path: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(main, [*path, "--help"], terminal_width=80).stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "\n  Examples:\n" in shown
+    examples = _EXAMPLE.findall(shown)
+    assert examples
+    for example in examples:
+        words = shlex.split(example, comments=True)
+        of_group = {known for known in COMMANDS if known[: len(path)] == path}
+        (named,) = {known for known in of_group if tuple(words[: len(known)]) == known}
+        COMMANDS[named].make_context(named[-1], words[len(named) :])
 
 
 def test_the_whole_fits_a_terminal_and_lists_every_command() -> None:
