@@ -72,6 +72,8 @@ def demo(ui: bool, port: int, ui_port: int, as_json: bool) -> None:
             outcomes.append(sync_store(settings, store_id, console, SyncRequest()))
         console.print(f"\nSynced in {time.monotonic() - started:.0f} s.")
         if not all(outcome["succeeded"] for outcome in outcomes):
+            if as_json:
+                print_json({"stores": outcomes, "query": None, "hits": None})
             sys.exit(EXIT_FAILED)
         hits = _search_something(settings, console)
         if as_json:

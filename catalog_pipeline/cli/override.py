@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from catalog_pipeline.catalog.overrides import (
+    Action,
     Decision,
     all_overrides,
     hide_product,
@@ -80,20 +81,29 @@ def override(
                 who=who,
                 reason=reason,
             )
-            _answer(as_json, {"ended": withdrawn}, f"{len(withdrawn)} ended.")
+            _answer(
+                as_json,
+                {"target": target, "action": "withdraw", "ended": withdrawn},
+                f"{len(withdrawn)} ended.",
+            )
             return
         decision = Decision(who, reason, until.replace(tzinfo=UTC) if until else None)
+        action: Action
         if hide:
+            action = "hide"
             hide_product(database, named_product(target, "TARGET"), decision)
         elif image is not None:
+            action = "use"
             use_image(database, named_product(target, "TARGET"), image, decision)
         else:
+            action = "accept" if accept else "reject"
             judge_image(database, target, decision, accepted=accept)
     said = (
         "Recorded. Dagster's daemon, where it runs, has it carried out within minutes, and asks no "
         "store for it; without one, `catalog sync STORE` does."
     )
-    _answer(as_json, {"target": target, "decision": decision}, said)
+    document = {"target": target, "action": action, "image": image, "decision": decision}
+    _answer(as_json, document, said)
 
 
 def _answer(as_json: bool, document: dict[str, Any], sentence: str) -> None:

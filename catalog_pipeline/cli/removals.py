@@ -65,15 +65,18 @@ def removals(
     with open_database(settings) as database:
         config = pick_store(stores_to_look_after(settings, database), store)
         waiting = _look(settings, database, config)
+        approved = None
         if approve is not None:
             stage = kind or waiting.kind()
             _approve(database, store, stage, approve, waiting, reason)
             said = f"{approve} removals of {stage} approved; run: catalog sync {store}"
             click.echo(said, err=as_json)
+            approved = {"of": stage, "count": approve, "reason": reason}
     if as_json:
-        print_json({"store": store, "waiting": waiting.products, "points": waiting.points})
+        document = {"store": store, "waiting": waiting.products, "points": waiting.points}
+        print_json({**document, "approved": approved})
         return
-    _show(store, waiting, approved=approve is not None)
+    _show(store, waiting, approved=approved is not None)
 
 
 @dataclass(frozen=True)

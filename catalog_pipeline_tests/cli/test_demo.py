@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import RowMapping, Table, select
 
 from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.lease import hold_store
 from catalog_pipeline.catalog.schema import (
     embeddings,
     image_attempts,
@@ -192,6 +193,29 @@ def test_a_demo_killed_at_any_moment_ends_in_the_same_catalogue(
     expected, found = contents(undisturbed[0]), contents(tmp_path)
     for name, rows in expected.items():
         assert found[name] == rows, name
+
+
+@pytest.mark.timeout(COMPLETION_SECONDS)
+def test_a_script_is_told_of_a_demo_that_failed(tmp_path: Path, port: int) -> None:
+    data = tmp_path / ".catalog" / "demo"
+    data.mkdir(parents=True)
+    database = Database(f"sqlite:///{data / 'catalog.sqlite'}")
+    database.migrate()
+    with (
+        hold_store(database, "atelier", "somebody else"),
+        hold_store(database, "nordhavn", "somebody else"),
+    ):
+        process = start(tmp_path, port, "--json")
+        answer, told = process.communicate(timeout=COMPLETION_SECONDS)
+    database.dispose()
+    assert process.returncode == 1, told
+    found = json.loads(answer)
+    assert [(one["store"], one["succeeded"]) for one in found["stores"]] == [
+        ("atelier", False),
+        ("nordhavn", False),
+    ]
+    assert all("somebody else" in "".join(one["failures"]) for one in found["stores"])
+    assert found["query"] is found["hits"] is None
 
 
 def test_a_port_in_use_is_named_and_another_is_asked_for(tmp_path: Path) -> None:

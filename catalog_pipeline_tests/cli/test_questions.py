@@ -144,6 +144,7 @@ def test_removals_of_products_are_listed(answers: dict[str, Answer]) -> None:
         "store": SAMPLED,
         "waiting": [],
         "points": None,
+        "approved": None,
     }
     assert answers["removals"].stdout == f"{SAMPLED}: no removal of products waits.\n"
 
