@@ -44,7 +44,12 @@ class PruneReport:
 
 
 def prune_files(
-    database: Database, files: DataFolder, *, keep: timedelta = KEEP, now: datetime | None = None
+    database: Database,
+    files: DataFolder,
+    *,
+    keep: timedelta = KEEP,
+    now: datetime | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PruneReport:
     """Merge small parts, and remove pictures and parts that were long without a reference.
 
@@ -55,6 +60,7 @@ def prune_files(
         files: its data folder.
         keep: how long a file must have been without a reference, a draft untouched.
         now: for tests.
+        progress: called with the folders of pictures looked at and those there can be.
 
     Raises:
         CatalogError: as `compact_parts`.
@@ -65,8 +71,11 @@ def prune_files(
     pruner = _Pruner(database, files, moment, moment - keep)
     blobs = 0
     # A 256th of the pictures at a time bounds what is held in memory.
-    for prefix in (first + second for first in _HEX for second in _HEX):
+    prefixes = [first + second for first in _HEX for second in _HEX]
+    for number, prefix in enumerate(prefixes, start=1):
         blobs += pruner.prune(f"{BLOBS}/{prefix}/", "image_attempts", _shown_blobs)
+        if progress is not None:
+            progress(number, len(prefixes))
     parts = pruner.prune(f"{PARTS}/", "embeddings", _used_parts)
     drafts = _remove_drafts(files, moment - keep)
     return PruneReport(blobs, parts, drafts, pruner.waiting, compacted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,21 +17,27 @@ from catalog_pipeline.cli.deployment import (
     pick_store,
     stores_to_look_after,
 )
-from catalog_pipeline.cli.output import print_json, table, terminal
+from catalog_pipeline.cli.output import notices, print_json, table, terminal
+from catalog_pipeline.cli.progress import StageProgress
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.products.archive import Archive
 from catalog_pipeline.products.prune import prune_archive
 from catalog_pipeline.products.replay import replay_store
 from catalog_pipeline.settings import load_settings
 from catalog_pipeline.stores import StoreConfig
-from catalog_pipeline.stores_file import StoresFile
 
-_Work = Callable[[StoreLease, StoreConfig], Any]
+_Work = Callable[[StoreLease, StoreConfig, StageProgress], Any]
 
 
 @click.group()
 def archive() -> None:
-    """Look after the raw archive: every answer of every store, as it came."""
+    """Look after the raw archive: every answer of every store, as it came.
+
+    \b
+    Examples:
+      catalog archive replay --store atelier
+      catalog archive prune
+    """
 
 
 @archive.command()
@@ -56,17 +62,18 @@ def replay(store_id: str | None, since: datetime | None, as_json: bool) -> None:
     walks = Archive(DataFolder(settings.data_dir))
     begin = since.replace(tzinfo=UTC) if since else None
 
-    def replayed(lease: StoreLease, store: StoreConfig) -> Any:
-        return replay_store(lease, walks, store, since=begin)
+    def replayed(lease: StoreLease, store: StoreConfig, progress: StageProgress) -> Any:
+        def read(done: int, total: int) -> None:
+            progress.count(done, total, "records")
+
+        return replay_store(lease, walks, store, since=begin, progress=read)
 
     with open_database(settings) as database:
         stores = stores_to_look_after(settings, database)
-        if store_id is not None:
-            found = [_held(database, pick_store(stores, store_id), "replay", replayed)]
-        else:
-            found = _each(database, stores, "replay", replayed)
+        chosen = [pick_store(stores, store_id)] if store_id else list(stores.stores.values())
+        found, left_out = _each(database, chosen, "replay", replayed, named=store_id is not None)
     if as_json:
-        print_json({"stores": found})
+        print_json({"stores": found, "left_out": left_out})
         return
     columns = ["store", "walks", "rows", "written", "unchanged", "dropped"]
     rows = [
@@ -93,29 +100,43 @@ def prune(days: int | None, as_json: bool) -> None:
     settings = load_settings()
     walks = Archive(DataFolder(settings.data_dir))
 
-    def pruned(lease: StoreLease, _: StoreConfig) -> Any:
+    def pruned(lease: StoreLease, _: StoreConfig, __: StageProgress) -> Any:
         return prune_archive(lease, walks, days=days or settings.archive_days)
 
     with open_database(settings) as database:
-        found = _each(database, stores_to_look_after(settings, database), "prune", pruned)
+        stores = list(stores_to_look_after(settings, database).stores.values())
+        found, left_out = _each(database, stores, "prune", pruned)
     if as_json:
-        print_json({"stores": found})
+        print_json({"stores": found, "left_out": left_out})
         return
     rows = [[one["store"], one["report"].removed, one["report"].kept] for one in found]
     terminal().print(table(["store", "removed", "kept"], rows, numbers=["removed", "kept"]))
 
 
-def _each(database: Database, stores: StoresFile, name: str, work: _Work) -> list[dict[str, Any]]:
-    """The report of every store but those that somebody else is writing."""
-    found = []
-    for store in stores.stores.values():
-        try:
-            found.append(_held(database, store, name, work))
-        except StoreBusyError as error:
-            click.echo(f"left out: {error}", err=True)
-    return found
+def _each(
+    database: Database,
+    stores: Sequence[StoreConfig],
+    name: str,
+    work: _Work,
+    *,
+    named: bool = False,
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """The reports of stores, and why others were left out: somebody else is writing them.
 
-
-def _held(database: Database, store: StoreConfig, name: str, work: _Work) -> dict[str, Any]:
-    with hold_store(database, store.id, f"catalog archive {name}") as lease:
-        return {"store": store.id, "report": work(lease, store)}
+    Raises:
+        StoreBusyError: a store that a person named is being written.
+    """
+    found, left_out = [], []
+    with StageProgress(notices()) as progress:
+        for store in progress.stores(stores):
+            try:
+                with hold_store(database, store.id, f"catalog archive {name}") as lease:
+                    found.append({"store": store.id, "report": work(lease, store, progress)})
+            except StoreBusyError as error:
+                if named:
+                    raise
+                left_out.append({"store": store.id, "reason": str(error)})
+    # Not among the lines of the progress.
+    for one in left_out:
+        click.echo(f"left out: {one['reason']}", err=True)
+    return found, left_out

@@ -7,14 +7,20 @@ from datetime import timedelta
 import click
 
 from catalog_pipeline.cli.deployment import as_json, open_database
-from catalog_pipeline.cli.output import print_json
+from catalog_pipeline.cli.output import notices, print_json
+from catalog_pipeline.cli.progress import StageProgress
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.settings import load_settings
 
 
 @click.group()
 def files() -> None:
-    """Look after pictures and vectors in the data folder."""
+    """Look after pictures and vectors in the data folder.
+
+    \b
+    Examples:
+      catalog files prune
+    """
 
 
 @files.command()
@@ -36,8 +42,16 @@ def prune(days: int | None, as_json: bool) -> None:
 
     settings = load_settings()
     keep = KEEP if days is None else timedelta(days=days)
-    with open_database(settings) as database:
-        report = prune_files(database, DataFolder(settings.data_dir), keep=keep)
+    with open_database(settings) as database, StageProgress(notices()) as progress:
+        progress.begin("merging parts")
+
+        def looked_at(done: int, total: int) -> None:
+            if done == 1:
+                progress.begin("pruning")
+            progress.count(done, total, "folders of pictures")
+
+        folder = DataFolder(settings.data_dir)
+        report = prune_files(database, folder, keep=keep, progress=looked_at)
     if as_json:
         print_json(report)
         return

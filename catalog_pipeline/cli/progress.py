@@ -1,12 +1,14 @@
-"""What a terminal shows while a run goes on: its stage, and a bar for work that counts itself.
+"""What a terminal shows while a run or a command goes on: its stage, and a bar for counted work.
 
-The counts come from the run's own log lines, so that a run of a daemon shows the same as one that
-is executed here. What is printed for good is decided in `follow.py`.
+A run's counts come from its own log lines, so that a run of a daemon shows the same as one that is
+executed here; a command words its counts alike. What of a run is printed for good is decided in
+`follow.py`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from catalog_pipeline.cli.output import printable
+from catalog_pipeline.stores import StoreConfig
 
 # As `log_progress` in defs/stage.py words it: 1,200 of 5,000 images, 12.0 a second, …
 _COUNTED = re.compile(r"(?P<done>[\d,]+) of (?P<total>[\d,]+) \S.*")
@@ -65,3 +68,15 @@ class StageProgress:
             return
         done, total = (int(found[name].replace(",", "")) for name in ("done", "total"))
         self._progress.update(self._task, completed=done, total=total, description=printable(line))
+
+    def count(self, done: int, total: int, things: str) -> None:
+        """Show how far work is; a total of 0 is unknown."""
+        of = f" of {total:,}" if total else ""
+        self.tell(f"{done:,}{of} {things}")
+
+    def stores(self, stores: Collection[StoreConfig]) -> Iterator[StoreConfig]:
+        """One store after the other, each shown while it is worked on."""
+        for number, store in enumerate(stores):
+            self.begin(store.id)
+            self.count(number, len(stores), "stores")
+            yield store

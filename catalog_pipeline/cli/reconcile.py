@@ -17,7 +17,8 @@ from catalog_pipeline.cli.deployment import (
     pick_store,
     stores_to_look_after,
 )
-from catalog_pipeline.cli.output import EXIT_FAILED, print_json, table, terminal
+from catalog_pipeline.cli.output import EXIT_FAILED, notices, print_json, table, terminal
+from catalog_pipeline.cli.progress import StageProgress
 from catalog_pipeline.embeddings.model import ModelSpec, resolve_model
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.products.archive import Archive
@@ -55,7 +56,11 @@ def reconcile(store: str | None, mend: bool, as_json: bool) -> None:
     with open_database(settings) as database, open_index(settings) as index:
         stores = stores_to_look_after(settings, database)
         chosen = [pick_store(stores, store)] if store else list(stores.stores.values())
-        found = [_one(settings, database, index, model, one, mend=mend) for one in chosen]
+        with StageProgress(notices()) as progress:
+            found = [
+                _one(settings, database, index, model, one, mend=mend)
+                for one in progress.stores(chosen)
+            ]
     if as_json:
         print_json({"stores": found})
     else:

@@ -84,25 +84,35 @@ def test_hiding_a_product_takes_its_point_and_withdrawing_brings_it_back(
     ask: Ask, some_product: str, deployment: Deployment
 ) -> None:
     before = points_of(ask, "atelier")
-    CliRunner().invoke(
-        main,
-        ["override", f"atelier:{some_product}", "--hide", "--reason", "recalled"],
-        env=deployment.environ,
-        catch_exceptions=False,
-    )
+    target = f"atelier:{some_product}"
+    said = ask("override", target, "--hide", "--reason", "recalled")
+    assert (said["target"], said["action"], said["image"]) == (target, "hide", None)
+    assert said["decision"]["reason"] == "recalled"
     (override,) = ask("override")["overrides"]
     assert override["action"] == "hide"
     assert override["reason"] == "recalled"
     ask("sync", "atelier")
     assert points_of(ask, "atelier") == before - 1
-    CliRunner().invoke(
-        main,
-        ["override", f"atelier:{some_product}", "--withdraw", "--reason", "fixed"],
-        env=deployment.environ,
-        catch_exceptions=False,
-    )
+    said = ask("override", target, "--withdraw", "--reason", "fixed")
+    assert (said["target"], said["action"]) == (target, "withdraw")
+    assert len(said["ended"]) == 1
     ask("sync", "atelier")
     assert points_of(ask, "atelier") == before
+
+
+def test_a_decision_over_a_picture_is_told_whole(ask: Ask, some_product: str) -> None:
+    target = f"atelier:{some_product}"
+    (product,) = ask("explain", target)["products"]
+    image = product["images"][0]
+    told = ("--reason", "seen")
+    used = ask("override", target, "--use", image["image_id"], *told)
+    assert (used["action"], used["image"]) == ("use", image["image_id"])
+    for action in ("accept", "reject"):
+        said = ask("override", image["image_sha256"], f"--{action}", *told)
+        assert (said["target"], said["action"]) == (image["image_sha256"], action)
+        assert said["image"] is None
+    for one in (target, image["image_sha256"]):
+        ask("override", one, "--withdraw", *told)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +177,26 @@ def test_a_terminal_is_told_where_the_pictures_are(
     assert before == set(deployment.folder.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["archive", "replay", "--store", "atelier"], "records"),
+        (["reconcile", "atelier"], "0 of 1 stores"),
+        (["files", "prune"], "256 of 256 folders of pictures"),
+    ],
+)
+def test_a_terminal_sees_long_work_go_on_and_a_pipe_does_not(
+    deployment: Deployment, synced: dict[str, Any], arguments: list[str], shown: str
+) -> None:
+    assert synced
+    terminal = {"FORCE_COLOR": "1", "COLUMNS": "100", "TERM": "xterm"}
+    watched = CliRunner().invoke(main, arguments, env={**deployment.environ, **terminal})
+    assert watched.exit_code == 0, watched.output
+    assert shown in Text.from_ansi(watched.stderr).plain
+    piped = CliRunner().invoke(main, arguments, env=deployment.environ)
+    assert piped.stderr.strip() == ""
+
+
 def test_the_block_that_other_thresholds_need_keeps_what_it_says_already(
     ask: Ask, deployment: Deployment, synced: dict[str, Any]
 ) -> None:
@@ -228,10 +258,12 @@ def test_many_points_wait_for_their_number_too(
     told = ("--reason", "stricter")
     said = ask("removals", "atelier", "--approve", str(count + 1), *told, code=1)
     assert f"{count} removals of points wait" in said
-    ask("removals", "atelier", "--approve", str(count), *told)
+    said = ask("removals", "atelier", "--approve", str(count), *told)
+    assert said["approved"] == {"of": "points", "count": count, "reason": "stricter"}
     ask("sync", "atelier")
     assert points_of(ask, "atelier") == 0
-    assert ask("removals", "atelier")["points"]["count"] == 0
+    after = ask("removals", "atelier")
+    assert (after["points"]["count"], after["approved"]) == (0, None)
     path.write_text(before)
     ask("sync", "atelier")
     assert points_of(ask, "atelier") == held
@@ -268,10 +300,14 @@ def test_a_store_in_use_is_passed_over_unless_it_is_the_one_that_was_named(
         for command in (["archive", "prune"], ["archive", "replay"]):
             called = CliRunner().invoke(main, [*command, "--json"], env=deployment.environ)
             assert called.exit_code == 0, called.output
-            found = json.loads(called.stdout)["stores"]
-            assert [one["store"] for one in found] == others
+            found = json.loads(called.stdout)
+            assert [one["store"] for one in found["stores"]] == others
+            (left_out,) = found["left_out"]
+            assert left_out["store"] == "atelier"
+            assert "atelier" in left_out["reason"]
             assert "left out: store atelier" in called.stderr
         assert "atelier" in ask("archive", "replay", "--store", "atelier", code=1)
+    assert ask("archive", "prune")["left_out"] == []
     database.dispose()
 
 
