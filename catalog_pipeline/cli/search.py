@@ -197,12 +197,16 @@ def _conditions(
     told = {
         f"store {store}": store is not None,
         f"category {category}": category is not None,
-        f"from {min_price or 0:g}": min_price is not None,
-        f"up to {max_price or 0:g}": max_price is not None,
+        f"from {_amount(min_price or 0)}": min_price is not None,
+        f"up to {_amount(max_price or 0)}": max_price is not None,
         f"in {currency}": currency is not None,
         "in stock" if in_stock else "sold out": in_stock is not None,
     }
     return [words for words, applies in told.items() if applies]
+
+
+def _amount(price: float) -> str:
+    return f"{price:,.2f}".removesuffix(".00")
 
 
 def _price(payload: Any) -> str | None:

@@ -151,7 +151,7 @@ STANDING = [
         products,
         "few_are_quarantined",
         AssetCheckSeverity.WARN,
-        "No more than 5% of a store's records are in quarantine.",
+        "Fewer than three of a store's records are in quarantine, or no more than 5% of them.",
         "the reasons name the fields. Their last valid rows and points stay. What the store sends "
         "wrong is mended there; what this version does not understand, by the next one.",
         lambda _, connection, store: few_are_quarantined(connection, store),

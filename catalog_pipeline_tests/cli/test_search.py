@@ -179,3 +179,13 @@ def test_a_script_gets_the_hits_alone(search: Search) -> None:
         "2",
         "3",
     ]
+
+
+def test_a_page_tells_prices_as_people_write_them(search: Search, tmp_path: Path) -> None:
+    limits = ("--min-price", "1234567.5", "--max-price", "20000000")
+    page = tmp_path / "found.html"
+    result = search({1: {"price": 1_500_000.0}}, *limits, "--html", str(page))
+    assert result.exit_code == 0, result.output
+    written = page.read_text()
+    assert "from 1,234,567.50" in written
+    assert "up to 20,000,000" in written
