@@ -36,6 +36,7 @@ from catalog_pipeline.exhibits.exhibit import Exhibit
 from catalog_pipeline.exhibits.reasons import missed
 from catalog_pipeline.exhibits.thumbnails import NOT_AT_HAND, side_by_side, thumbnail
 from catalog_pipeline.files import DataFolder
+from catalog_pipeline.images.owed import is_too_large
 from catalog_pipeline.stores import StoreConfig
 
 MOST_ACCEPTED = 7
@@ -58,10 +59,11 @@ _UNDECODED = {
 class Judged:
     """One picture with its verdict, as far as a tile shows it.
 
-    `undecoded` says why there is nothing to be seen; it is empty where there is.
+    `undecoded` says why there is nothing to be seen; it is empty where there is. Of what was not
+    stored `image_sha256` is None.
     """
 
-    image_sha256: str
+    image_sha256: str | None
     accepted: bool
     lines: tuple[str, ...]
     undecoded: str = ""
@@ -69,7 +71,8 @@ class Judged:
 
 def judged_tile(files: DataFolder, one: Judged) -> Tile:
     """The picture, framed by its verdict."""
-    picture = None if one.undecoded else thumbnail(files, one.image_sha256)
+    sha256 = None if one.undecoded else one.image_sha256
+    picture = None if sha256 is None else thumbnail(files, sha256)
     tone: Tone = "good" if one.accepted else "bad"
     return Tile(picture, one.lines, tone, one.undecoded or NOT_AT_HAND)
 
@@ -80,26 +83,30 @@ def contact_sheet(database: Database, files: DataFolder, store: StoreConfig) -> 
         judged, accepted = connection.execute(
             _judged(store, func.count(), func.count(case((is_accepted(), 1))))
         ).one()
-        if not judged:
+        unstored = connection.scalar(_too_large(store, func.count())) or 0
+        if not judged + unstored:
             return None
         good = _newest_accepted(connection, store)
-        bad = _few_of_each(_newest_rejected(connection, store))
+        bad = _few_of_each(
+            [*_newest_rejected(connection, store), *_newest_too_large(connection, store)]
+        )
+    pictures, rejected = judged + unstored, judged + unstored - accepted
     shown = [
         (_title("Accepted", accepted, good, f"the newest {len(good)}"), good),
-        (_title("Rejected", judged - accepted, bad, "the newest of each reason"), bad),
+        (_title("Rejected", rejected, bad, "the newest of each reason"), bad),
     ]
 
     def draw() -> Image.Image:
         tile = partial(judged_tile, files)
         return draw_sheet([Section(title, side_by_side(tile, found)) for title, found in shown])
 
-    title = f"Accepted and rejected ones of {judged:,} different pictures"
+    title = f"Accepted and rejected ones of {pictures:,} different pictures"
     # Of what is drawn and nothing else: a picture that is judged again alike is no news.
     return Exhibit(title, digest(shown), SHEET_BYTES, draw)
 
 
 def measurement_histograms(database: Database, store: StoreConfig) -> Exhibit | None:
-    """Size and sharpness of a store's pictures with its thresholds; None while none is judged."""
+    """Size and sharpness of a store's pictures with its thresholds; None while none is measured."""
     with database.read() as connection:
         pictures = _which_pictures(connection, store)
     count = pictures["count"]
@@ -109,7 +116,7 @@ def measurement_histograms(database: Database, store: StoreConfig) -> Exhibit | 
     def draw() -> Image.Image:
         with database.read() as connection:
             found = list(connection.scalars(_measurements(store)))
-        sides = [min(one["width"], one["height"]) for one in found if one["width"]]
+        sides = [min(one["width"], one["height"]) for one in found]
         sharpness = [one["sharpness"] for one in found if one["sharpness"] is not None]
         least_side, least_sharpness = store.quality.min_side, store.quality.min_sharpness
         return draw_histograms(
@@ -135,7 +142,7 @@ def _which_pictures(connection: Connection, store: StoreConfig) -> dict[str, Any
             func.min(images.c.image_sha256).label("first"),
             func.max(images.c.image_sha256).label("last"),
             func.max(images.c.measured_at).label("measured_at"),
-        )
+        ).where(_has_size())
     ).one()
     return dict(found._mapping)
 
@@ -175,6 +182,29 @@ def _newest_rejected(connection: Connection, store: StoreConfig) -> list[Judged]
     ]
 
 
+def _newest_too_large(connection: Connection, store: StoreConfig) -> list[Judged]:
+    """Rejected as they came, by their address: their bytes were not read to the end, nor kept."""
+    attempts = image_attempts.c
+    statement = (
+        _too_large(store, attempts.reason)
+        .order_by(attempts.attempted_at.desc(), attempts.url)
+        .limit(MOST_OF_A_REASON)
+    )
+    return [
+        Judged(None, accepted=False, lines=_told_too_large(reason), undecoded="not stored")
+        for reason in connection.scalars(statement)
+    ]
+
+
+def _told_too_large(reason: str) -> tuple[str, ...]:
+    issue, _, limit = reason.partition(": over ")
+    return (issue, f"over {int(limit) / 1_000_000:,g} MB") if limit.isdecimal() else (issue,)
+
+
+def _too_large(store: StoreConfig, *columns: ColumnElement[Any]) -> Select[Any]:
+    return select(*columns).where(is_of_wanted_image(Scope.of(store)), is_too_large())
+
+
 def _why(issues: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     """The issue that counts, and by how much the picture missed what was asked of it."""
     if not issues:
@@ -186,8 +216,17 @@ def _why(issues: Sequence[dict[str, Any]]) -> tuple[str, ...]:
 
 def _measurements(store: StoreConfig) -> Select[Any]:
     return (
-        _judged(store, images.c.measurements).order_by(images.c.image_sha256).limit(MOST_MEASURED)
+        _judged(store, images.c.measurements)
+        .where(_has_size())
+        .order_by(images.c.image_sha256)
+        .limit(MOST_MEASURED)
     )
+
+
+def _has_size() -> ColumnElement[bool]:
+    """Not so for what cannot be decoded, of which there is nothing to plot."""
+    width: ColumnElement[str] = images.c.measurements["width"].as_string()
+    return width.is_not(None)
 
 
 def _newest(store: StoreConfig, *columns: ColumnElement[Any]) -> Select[Any]:

@@ -15,7 +15,7 @@ from sqlalchemy import update
 from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.overrides import Decision, judge_image
-from catalog_pipeline.catalog.schema import image_verdicts, images
+from catalog_pipeline.catalog.schema import image_attempts, image_verdicts, images
 from catalog_pipeline.drawing.plots import Histogram
 from catalog_pipeline.drawing.sheet import Section
 from catalog_pipeline.exhibits.contact_sheet import (
@@ -27,6 +27,7 @@ from catalog_pipeline.exhibits.contact_sheet import (
 )
 from catalog_pipeline.exhibits.exhibit import Exhibit
 from catalog_pipeline.files import DataFolder
+from catalog_pipeline.images.download import too_many_bytes
 from catalog_pipeline.images.measure import Measurements
 from catalog_pipeline.images.quality import Finding, Issue
 from catalog_pipeline.images.records import image_row
@@ -133,6 +134,42 @@ def test_an_empty_frame_says_why_it_is_empty(wall: Wall, sections_of: Sections) 
         "too many pixels": (None, "too large to decode"),
         "blurry": (None, "no picture at hand"),
     }
+
+
+def test_a_picture_refused_for_its_bytes_is_shown_among_the_rejected(
+    any_database: Database, wall: Wall, sections_of: Sections
+) -> None:
+    wall.shop.database = any_database
+    wall.shop.product(100)
+    too_large = {
+        "store_id": STORE.id,
+        "url": wall.shop.url(100),
+        "outcome": "refused",
+        "reason": too_many_bytes(20_000_000),
+        "failures": 0,
+        "attempted_at": NOON,
+    }
+    with wall.shop.database.write() as connection:
+        upsert(connection, image_attempts, [too_large])
+
+    accepted, rejected = sections_of(wall.sheet())
+    assert (accepted.title, accepted.tiles) == ("Accepted: 0 different pictures", [])
+    assert rejected.title == "Rejected: 1 picture"
+    (tile,) = rejected.tiles
+    assert (tile.picture, tile.instead, tile.tone) == (None, "not stored", "bad")
+    assert tile.lines == ("too many bytes", "over 20 MB")
+
+    wall.hang(BLURRY)
+    wall.hang()
+    sheet = wall.sheet()
+    assert sheet is not None
+    assert sheet.title == "Accepted and rejected ones of 3 different pictures"
+    _, rejected = sections_of(sheet)
+    assert [said[0] for said in lines(rejected)] == ["blurry", "too many bytes"]
+
+    wall.shop.change(100, removed_by="absent")
+    _, rejected = sections_of(wall.sheet())
+    assert [said[0] for said in lines(rejected)] == ["blurry"]
 
 
 def test_the_newest_accepted_pictures_are_shown_by_their_products_names(
@@ -247,11 +284,13 @@ def test_another_threshold_is_drawn(wall: Wall) -> None:
 
 
 def test_histograms_hold_every_measured_picture_and_the_thresholds(
-    wall: Wall, monkeypatch: pytest.MonkeyPatch
+    any_database: Database, wall: Wall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    wall.shop.database = any_database
+    wall.hang(CORRUPT, problem="corrupt", width=None, height=None, sharpness=None)
+    assert measurement_histograms(wall.shop.database, STORE) is None
     wall.hang(width=500, height=250, sharpness=0.7)
     wall.hang(SMALL, width=64, height=64, sharpness=0.3)
-    wall.hang(CORRUPT, problem="corrupt", width=None, height=None, sharpness=None)
     drawn: list[Histogram] = []
 
     def keep(histograms: Sequence[Histogram], *, counted: str) -> Image.Image:
@@ -262,6 +301,7 @@ def test_histograms_hold_every_measured_picture_and_the_thresholds(
     monkeypatch.setattr("catalog_pipeline.exhibits.contact_sheet.draw_histograms", keep)
     exhibit = measurement_histograms(wall.shop.database, STORE)
     assert exhibit is not None
+    assert exhibit.title == "Size and sharpness of 2 pictures"
     exhibit.draw()
 
     side, sharpness = drawn
