@@ -209,9 +209,10 @@ class _Merge:
             if not changed:
                 continue
             with self._lease.write() as connection:
-                upsert(connection, products, [wanted[product] for product in changed])
+                # Products last, since `prune.py` locks variations before them.
                 for table in _PICTURES:
                     _replace(connection, table, changed, pictures[table])
+                upsert(connection, products, [wanted[product] for product in changed])
 
     def variations_without_row(self) -> None:
         """Write the pictures of variations whose product never was valid, so has no row."""
