@@ -20,12 +20,20 @@ from catalog_pipeline.catalog.bulk import insert_missing, upsert
 from catalog_pipeline.catalog.lease import StoreLease
 from catalog_pipeline.catalog.schema import embeddings, models
 from catalog_pipeline.catalog.wanted import Scope
-from catalog_pipeline.embeddings.encode import Content, Embedder, EncodedBatch, Vectors
+from catalog_pipeline.embeddings.encode import (
+    DAMAGED,
+    MISSING,
+    Content,
+    Embedder,
+    EncodedBatch,
+    Vectors,
+)
 from catalog_pipeline.embeddings.model import ModelSpec
 from catalog_pipeline.embeddings.owed import count_accepted, count_owed, owed_images
 from catalog_pipeline.embeddings.parts import MAX_VECTORS, write_part
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.images.blobs import read_blob
+from catalog_pipeline.images.records import forget_fetches
 
 # A laptop embeds four images a second: two minutes are as much as a crash should cost.
 _SECONDS_PER_PART = 120.0
@@ -43,7 +51,8 @@ class EmbeddingsReport:
         embedded: images that got a vector now.
         reused: images that had one.
         left: images that are owed one beyond the run's limit.
-        failed: images that have none, by reason; they stay owed.
+        failed: images that have none, by reason; they stay owed, and those whose bytes are missing
+            or damaged are fetched anew before.
         parts: files written.
         device: where the model ran, in words; None if nothing was owed.
         precision: what it computed in; None if nothing was owed.
@@ -117,6 +126,10 @@ def embed_images(
         for batch in embedder.encode(contents):
             writer.add(batch)
             failed.update(batch.refused.values())
+            lost = [sha for sha, why in batch.refused.items() if why in (MISSING, DAMAGED)]
+            if lost:
+                with lease.write() as connection:
+                    forget_fetches(connection, lease.store_id, lost)
             done += len(batch.keys) + len(batch.refused)
             if progress is not None:
                 progress(done, owed)

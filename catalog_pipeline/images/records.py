@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from catalog_pipeline.catalog.audit import AuditEntry, record
-from catalog_pipeline.catalog.bulk import insert_missing
-from catalog_pipeline.catalog.schema import gates, image_verdicts
+from catalog_pipeline.catalog.bulk import insert_missing, portions
+from catalog_pipeline.catalog.schema import gates, image_attempts, image_verdicts
 from catalog_pipeline.images.download import Download, too_many_bytes
 from catalog_pipeline.images.measure import DECODER, Measurements
 from catalog_pipeline.images.owed import OwedFetch
@@ -82,6 +83,16 @@ def attempt_row(store: StoreConfig, found: Fetched, now: datetime) -> dict[str, 
         "attempted_at": now,
         "next_attempt_at": next_attempt_at,
     }
+
+
+def forget_fetches(connection: Connection, store_id: str, lost: Sequence[str]) -> None:
+    """Drop a store's attempts that brought bytes that are gone, so that they are fetched anew."""
+    for some in portions(lost):
+        connection.execute(
+            delete(image_attempts).where(
+                image_attempts.c.store_id == store_id, image_attempts.c.image_sha256.in_(some)
+            )
+        )
 
 
 def record_gate(connection: Connection, store: StoreConfig, gate: str) -> None:

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, delete
-
 from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.lease import StoreLease
 from catalog_pipeline.catalog.schema import image_attempts, image_verdicts, images
@@ -38,7 +36,13 @@ from catalog_pipeline.images.owed import (
     placeholder_images,
 )
 from catalog_pipeline.images.quality import gate_version, judge
-from catalog_pipeline.images.records import Fetched, attempt_row, image_row, record_gate
+from catalog_pipeline.images.records import (
+    Fetched,
+    attempt_row,
+    forget_fetches,
+    image_row,
+    record_gate,
+)
 from catalog_pipeline.images.standing import Standing, standing
 from catalog_pipeline.images.streams import batches, workers
 from catalog_pipeline.stores import StoreConfig
@@ -231,7 +235,7 @@ class _Stage:
                 rows = [image_row(sha256, found) for sha256, found in batch if found]
                 with self.lease.write() as connection:
                     upsert(connection, images, rows)
-                    self._forget(connection, lost)
+                    forget_fetches(connection, self.store.id, lost)
                 self.tally.remeasured += len(rows)
 
     def fetch(
@@ -367,19 +371,9 @@ class _Stage:
         lost = [sha256 for sha256 in kept if not has_blob(self.files, sha256)]
         if lost:
             with self.lease.write() as connection:
-                self._forget(connection, lost)
+                forget_fetches(connection, self.store.id, lost)
         for found in batch:
             self.tally.add(found)
-
-    def _forget(self, connection: Connection, lost: list[str]) -> None:
-        """Drop the attempts that brought bytes that are gone, so that they are fetched anew."""
-        if lost:
-            connection.execute(
-                delete(image_attempts).where(
-                    image_attempts.c.store_id == self.store.id,
-                    image_attempts.c.image_sha256.in_(lost),
-                )
-            )
 
 
 def _without_content(download: Download) -> Download:

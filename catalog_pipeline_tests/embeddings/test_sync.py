@@ -182,21 +182,30 @@ def test_another_model_embeds_everything_again(
         assert len(list(connection.scalars(select(models.c.model_version)))) == 2
 
 
-def test_a_missing_or_broken_picture_is_counted_and_stays_owed(
+def test_what_cannot_be_read_is_fetched_anew_and_what_cannot_be_decoded_stays_owed(
     database: Database, files: DataFolder, embedder: Embedder
 ) -> None:
     shas = [*_blobs(files, range(3)), "0" * 64, write_blob(files, b"\xff\xd8\xff no picture")[0]]
     # Another good picture in its place: its vector would be a lie.
     files.write(blob_name(shas[2]), picture(3))
     _show(database, "atelier", shas)
+    _show(database, "nordhavn", shas[2:4])
     report = _embed(database, files, embedder)
     assert report.embedded == 2
     assert report.failed == {"missing": 1, "undecodable": 1, "damaged": 1}
+    with database.read() as connection:
+        left = select(image_attempts.c.store_id, image_attempts.c.image_sha256)
+        told = {tuple(row) for row in connection.execute(left)}
+    assert told == {
+        *(("atelier", sha) for sha in (shas[0], shas[1], shas[4])),
+        # Nothing of the other store was asked for.
+        *(("nordhavn", sha) for sha in shas[2:4]),
+    }
     again = _embed(database, files, embedder)
     assert (again.embedded, again.reused, again.parts) == (0, 2, 0)
-    assert again.failed == report.failed
+    assert again.failed == {"undecodable": 1}
     write_blob(files, picture(2))
-    assert _embed(database, files, embedder).embedded == 1
+    assert _embed(database, files, embedder, store="nordhavn").embedded == 1
 
 
 @pytest.mark.parametrize("where", [0, 5, 300, -2])
