@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from catalog_pipeline.catalog.audit import entries
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.lease import hold_store
 from catalog_pipeline.cli.main import main
+from catalog_pipeline.files import DataFolder
+from catalog_pipeline.images.blobs import blob_name
+from catalog_pipeline.prune import prune_files
 from catalog_pipeline.settings import load_settings
 from catalog_pipeline.stores_file import load_stores
 from catalog_pipeline_tests.deployment import Deployment, sample_deployment
@@ -309,6 +313,49 @@ def test_a_store_in_use_is_passed_over_unless_it_is_the_one_that_was_named(
         assert "atelier" in ask("archive", "replay", "--store", "atelier", code=1)
     assert ask("archive", "prune")["left_out"] == []
     database.dispose()
+
+
+@pytest.mark.timeout(180)
+def test_a_product_that_comes_back_is_fetched_once_and_embedded_not_at_all(
+    ask: Ask, deployment: Deployment, synced: dict[str, Any], some_product: str
+) -> None:
+    assert synced
+    shop = deployment.stores.stores["atelier"]
+    settings = load_settings(deployment.environ)
+    data, database = DataFolder(settings.data_dir), Database(settings.database)
+
+    def explained() -> dict[str, Any]:
+        (found,) = ask("explain", some_product, "--store", "atelier")["products"]
+        return dict(found)
+
+    def kept(picture: str) -> bool:
+        return data.exists(blob_name(picture))
+
+    before = explained()
+    picture = before["images"][0]["image_sha256"]
+    shop.trash(int(some_product))
+    ask("sync", "atelier", "--nightly")
+    assert explained()["points"] == []
+    assert kept(picture)
+    now = datetime.now(UTC)
+    for days in (0, 7):
+        prune_files(database, data, now=now + timedelta(days=days))
+    database.dispose()
+    assert not kept(picture)
+    gone = explained()
+    assert gone["state"].startswith("removed")
+    assert (gone["images"][0]["outcome"], gone["owed"]) == (None, [])
+    shop.restore(int(some_product))
+    stages = ask("sync", "atelier")["stages"]
+    images = stages["product_images"]
+    assert (images["fetched"], images["unchanged"], images["requests"]) == (1, 0, 1)
+    assert images["judged"] == images["remeasured"] == 0
+    assert stages["image_embeddings"]["embedded"] == 0
+    assert stages["qdrant_points"]["upserted"] == 1
+    after = explained()
+    assert after["points"] == before["points"]
+    assert after["images"][0]["vector"] == before["images"][0]["vector"]
+    assert kept(picture)
 
 
 @pytest.mark.timeout(180)
