@@ -51,7 +51,9 @@ def override(
     """Decide over TARGET: a product (id or STORE:EXTERNAL_ID) or a picture (its SHA-256).
 
     Without a TARGET, list what is in force. Where Dagster's daemon runs, a decision is carried out
-    by itself, and no store is asked for it; otherwise the next `catalog sync` does.
+    by itself, also in a store that is paused or inactive, and no store is asked for it; otherwise
+    the next `catalog sync` of an active store does. A picture without a vector waits for a run
+    that embeds.
 
     \b
     Examples:
@@ -100,8 +102,10 @@ def override(
             judge_image(database, target, decision, accepted=accept)
     said = (
         "Recorded. Dagster's daemon, where it runs, has it carried out within minutes, and asks no "
-        "store for it; without one, `catalog sync STORE` does."
+        "store for it; without one, `catalog sync STORE` does, once the store is active."
     )
+    if accept or image is not None:
+        said += " A picture without a vector waits for a run of its store that embeds."
     document = {"target": target, "action": action, "image": image, "decision": decision}
     _answer(as_json, document, said)
 

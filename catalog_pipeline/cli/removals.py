@@ -69,7 +69,9 @@ def removals(
         if approve is not None:
             stage = kind or waiting.kind()
             _approve(database, store, stage, approve, waiting, reason)
-            said = f"{approve} removals of {stage} approved; run: catalog sync {store}"
+            by_hand = f"run: catalog sync {store}"
+            then = by_hand if config.active else "Dagster's daemon carries it out"
+            said = f"{approve} removals of {stage} approved; {then}"
             click.echo(said, err=as_json)
             approved = {"of": stage, "count": approve, "reason": reason}
     if as_json:

@@ -69,7 +69,8 @@ carry_out = dg.define_asset_job(
     tags=_TAGS_BY_HAND,
     description=(
         "What people decided over one store's products, pictures and removals, taken to the "
-        "collection. The store itself is not asked, and may be down; pictures stay owed."
+        "collection. The store itself is not asked, and may be down or inactive; pictures stay "
+        "owed."
     ),
 )
 _JOBS = {PRICES: sync_prices, DECISION: carry_out}

@@ -230,7 +230,7 @@ def products(
         report = sync_products(
             lease,
             Archive(files.get()),
-            stores.get(lease.store_id),
+            stores.stored(lease.store_id),
             approval=config.approval(context.run.run_id),
             progress=log_progress(context, "records"),
         )

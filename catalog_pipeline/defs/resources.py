@@ -30,18 +30,30 @@ class StoresResource(dg.ConfigurableResource[None]):
     """The stores of `stores.yaml`, named by CATALOG_STORES_FILE."""
 
     def get(self, store_id: str) -> StoreConfig:
-        """One store, by the last accepted version of the file if the file itself is wrong.
+        """One store that may be asked for something.
 
         Raises:
             ConfigurationError: the file is wrong, and none was ever accepted.
             PermanentError: the store is not in the file, or inactive.
         """
+        store = self.stored(store_id)
+        if not store.active:
+            raise PermanentError(f"store {store_id} is inactive in {load_settings().stores_file}")
+        return store
+
+    def stored(self, store_id: str) -> StoreConfig:
+        """One store, active or not, for work on what is stored of it.
+
+        It is as the last accepted version of the file has it, if the file itself is wrong.
+
+        Raises:
+            ConfigurationError: the file is wrong, and none was ever accepted.
+            PermanentError: the store is not in the file.
+        """
         path = load_settings().stores_file
         store = _stores_in_force(path).get(store_id)
         if store is None:
             raise PermanentError(f"store {store_id} is not in {path}: add it, or pick another")
-        if not store.active:
-            raise PermanentError(f"store {store_id} is inactive in {path}")
         return store
 
 

@@ -85,8 +85,8 @@ def keep_stores(
         "nothing changed and a run left pictures owed, or failed ones are due again, sync_store "
         "goes on with them, one store at a time. What people decided (an override that is new, "
         "withdrawn or at its end, an approval) is taken to the collection by carry_out, which asks "
-        "no store, so that one that is down holds up no recall. The log says what was chosen and "
-        "why."
+        "no store, so that one that is down, paused or inactive holds up no recall. The log says "
+        "what was chosen and why."
     ),
 )
 def poll_stores(
@@ -207,7 +207,9 @@ def _poll_stores(context: dg.SensorEvaluationContext, ready: Ready, deadline: fl
         )
         chosen = backlogs.choose(decision.requests)
         if len(chosen) < MOST_REQUESTS:
-            free = regular.keys() - {*unfinished, *decision.requests}
+            # No store is asked for it, so those that are not read are no exception.
+            kept = ready.stores.file.stores.keys() & watermarks.keys() & partitions
+            free = kept - {*unfinished, *decision.requests}
             chosen += decided(context.instance, ready.database, free, now)
         silent = {answer.store_id for answer in answers if answer.problem is not None}
         taken = {*unfinished, *circuits, *silent, *changed, *decision.cursor.late}

@@ -75,7 +75,7 @@ def qdrant_points(
         stage(context, database) as lease,
         vector_index.open(context.run.run_id) as index,
     ):
-        store, model = stores.get(lease.store_id), embedder.spec()
+        store, model = stores.stored(lease.store_id), embedder.spec()
         report = sync_points(
             lease,
             files.get(),

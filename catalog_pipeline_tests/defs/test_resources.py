@@ -41,8 +41,11 @@ def test_a_store_that_cannot_be_synced_is_refused_with_the_reason(
     assert resource.get("atelier").url == "https://atelier.example.com"
     with pytest.raises(PermanentError, match=r"store closed is inactive in .*stores\.yaml$"):
         resource.get("closed")
+    assert resource.stored("closed").url == "https://closed.example.com"
     with pytest.raises(PermanentError, match=r"store attic is not in .*: add it, or pick another"):
         resource.get("attic")
+    with pytest.raises(PermanentError, match=r"store attic is not in .*: add it, or pick another"):
+        resource.stored("attic")
     path.write_text("stores: 3")
     with pytest.raises(ConfigurationError):
         resource.get("atelier")

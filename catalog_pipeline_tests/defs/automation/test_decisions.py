@@ -95,6 +95,29 @@ def test_a_recall_is_carried_out_and_ended_while_the_store_is_down(loaded: Shops
     assert shown(loaded) == before
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [{"active": False}, {"paused": {"until": "2999-01-01", "reason": "moving house"}}],
+    ids=["inactive", "paused"],
+)
+def test_a_recall_is_carried_out_in_a_store_that_is_not_read(
+    loaded: Shops, keys: dict[str, Any]
+) -> None:
+    loaded.leave_only("atelier", quality={"min_side": 32}, **keys)
+    before = shown(loaded)
+    recalled = min(before)
+    in_database(loaded, lambda database: hide_product(database, recalled, WORD))
+    carry_out(loaded)
+    assert shown(loaded) == before - {recalled}
+
+
+def test_nothing_is_carried_out_in_a_store_that_left_the_file(loaded: Shops) -> None:
+    recalled = min(shown(loaded))
+    in_database(loaded, lambda database: hide_product(database, recalled, WORD))
+    loaded.leave_only("nordhavn")
+    assert chosen(loaded.tick(poll_stores)) == []
+
+
 def test_a_picture_is_rejected_wherever_it_is_served(loaded: Shops) -> None:
     with loaded.database() as database, database.read() as connection:
         picture = connection.scalar(select(func.min(points.c.image_sha256)))
