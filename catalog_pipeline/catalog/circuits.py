@@ -22,8 +22,8 @@ Asked = Literal["probe", "walk"]
 class Circuit:
     """A store's failures in a row.
 
-    `failed` is what failed last, `reason` what was said of it; `opened_at` is None while the
-    failures are too few to leave the store alone.
+    `failed` is "walk" if a walk is among them, `reason` what was said of the last; `opened_at` is
+    None while the failures are too few to leave the store alone.
     """
 
     store_id: str

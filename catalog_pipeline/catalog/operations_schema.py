@@ -17,7 +17,7 @@ circuits = Table(
     Column("store_id", String(63), primary_key=True),
     # In a row.
     Column("failures", Integer, nullable=False),
-    # What failed last: probe | walk
+    # probe | walk: the latter if any of them was a walk
     Column("failed", String(16), nullable=False),
     Column("reason", Text, nullable=False),
     Column("failed_at", UtcDateTime, nullable=False),

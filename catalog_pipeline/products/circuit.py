@@ -149,12 +149,14 @@ def record_failure(database: Database, store_id: str, asked: Asked, reason: str)
         raise _FailureError
 
     with database.write() as connection:
-        state = _State(read_circuit(connection, store_id, for_update=True))
+        before = read_circuit(connection, store_id, for_update=True)
+        state = _State(before)
         state.settle(fail)
         circuit = Circuit(
             store_id=store_id,
             failures=state.counter,
-            failed=asked,
+            # It takes a walk to clear a walk's failure, whatever failed after it.
+            failed="walk" if before is not None and before.failed == "walk" else asked,
             reason=storable(reason)[:_LONGEST_REASON],
             failed_at=datetime.now(UTC),
             opened_at=state.opened_at,
@@ -166,7 +168,7 @@ def record_failure(database: Database, store_id: str, asked: Asked, reason: str)
 
 
 def record_success(database: Database, store_id: str, asked: Asked) -> None:
-    """Close the store's circuit, unless it was something else that failed last."""
+    """Close the store's circuit; a probe does not where a walk has failed."""
     with database.read() as connection:
         if read_circuit(connection, store_id) is None:
             return

@@ -147,9 +147,19 @@ def test_a_probe_clears_what_probes_found_and_no_walk_that_failed(database: Data
     fail(database, 1)
     probe(None)
     assert known(database).failures == 1
-    probe("answered 502", store_failed=True)
-    probe(None)
-    assert circuit(database) is None
+
+
+def test_probes_that_fail_after_a_walk_did_let_no_probe_clear_it(database: Database) -> None:
+    with time_machine.travel(NOW, tick=False) as clock:
+        fail(database, 2)
+        record_failure(database, STORE, "probe", "time-out")
+        found = known(database)
+        assert (found.failures, found.reason) == (FAILURES_TO_OPEN, "time-out")
+        clock.shift(FIRST_PAUSE)
+        record_success(database, STORE, "probe")
+        assert known(database) == found
+        walk(database)
+        assert circuit(database) is None
 
 
 def test_what_began_before_it_opened_may_still_close_it(database: Database) -> None:
