@@ -86,7 +86,8 @@ def hold_store(database: Database, store_id: str, run: str) -> Iterator[StoreLea
     Args:
         database: where the lease lives.
         store_id: the store to write.
-        run: the run's id, shown to whoever has to wait.
+        run: the run's id, shown to whoever has to wait; what is no run has a name of its own each
+            time.
 
     Raises:
         StoreBusyError: somebody else holds the store.

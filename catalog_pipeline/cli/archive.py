@@ -16,6 +16,7 @@ from catalog_pipeline.cli.deployment import (
     open_database,
     pick_store,
     stores_to_look_after,
+    this_call,
 )
 from catalog_pipeline.cli.output import notices, print_json, table, terminal
 from catalog_pipeline.cli.progress import StageProgress
@@ -130,7 +131,7 @@ def _each(
     with StageProgress(notices()) as progress:
         for store in progress.stores(stores):
             try:
-                with hold_store(database, store.id, f"catalog archive {name}") as lease:
+                with hold_store(database, store.id, this_call(f"catalog archive {name}")) as lease:
                     found.append({"store": store.id, "report": work(lease, store, progress)})
             except StoreBusyError as error:
                 if named:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import click
 from click.shell_completion import CompletionItem
@@ -46,6 +46,14 @@ class StoreName(click.ParamType[str]):
 STORE = StoreName()
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def this_call(command: str) -> str:
+    """What this call of a command holds a store as.
+
+    A run that holds a store may take it again, which another call of the same command must not.
+    """
+    return f"{command} {uuid4().hex[:8]}"
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from catalog_pipeline.cli.deployment import (
     open_database,
     pick_store,
     stores_to_look_after,
+    this_call,
 )
 from catalog_pipeline.cli.output import EXIT_FAILED, notices, print_json, table, terminal
 from catalog_pipeline.cli.progress import StageProgress
@@ -89,7 +90,7 @@ def _one(
     _keep(database, before)
     if not mend or before.agrees:
         return {"store": store.id, "before": before, "after": before, "repaired": None}
-    with hold_store(database, store.id, "catalog reconcile") as lease:
+    with hold_store(database, store.id, this_call("catalog reconcile")) as lease:
         report = repair(
             lease,
             files,

@@ -14,6 +14,7 @@ from catalog_pipeline.cli.deployment import (
     open_database,
     pick_store,
     read_stores,
+    this_call,
 )
 from catalog_pipeline.cli.output import EXIT_FAILED, print_json, printable
 from catalog_pipeline.emptying import count_points, empty_store
@@ -125,7 +126,7 @@ def empty(store: str, points: int | None, reason: str, as_json: bool) -> None:
             )
             return
         with (
-            hold_store(database, store, "catalog stores empty") as lease,
+            hold_store(database, store, this_call("catalog stores empty")) as lease,
             open_index(settings, run="catalog stores empty") as index,
         ):
             report = empty_store(

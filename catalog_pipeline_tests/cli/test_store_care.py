@@ -16,10 +16,12 @@ from rich.text import Text
 
 from catalog_pipeline.catalog.audit import entries
 from catalog_pipeline.catalog.database import Database
-from catalog_pipeline.catalog.lease import hold_store
+from catalog_pipeline.catalog.lease import StoreLease, hold_store
 from catalog_pipeline.cli.main import main
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.images.blobs import blob_name
+from catalog_pipeline.products.archive import Archive
+from catalog_pipeline.products.prune import PruneReport, prune_archive
 from catalog_pipeline.prune import prune_files
 from catalog_pipeline.settings import load_settings
 from catalog_pipeline.stores_file import load_stores
@@ -313,6 +315,22 @@ def test_a_store_in_use_is_passed_over_unless_it_is_the_one_that_was_named(
         assert "atelier" in ask("archive", "replay", "--store", "atelier", code=1)
     assert ask("archive", "prune")["left_out"] == []
     database.dispose()
+
+
+def test_a_second_call_of_a_command_gives_way_to_the_first(
+    ask: Ask, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second: list[list[str]] = []
+
+    def while_held(lease: StoreLease, archive: Archive, *, days: int) -> PruneReport:
+        monkeypatch.setattr("catalog_pipeline.cli.archive.prune_archive", prune_archive)
+        if not second:
+            second.append([one["store"] for one in ask("archive", "prune")["stores"]])
+        return prune_archive(lease, archive, days=days)
+
+    monkeypatch.setattr("catalog_pipeline.cli.archive.prune_archive", while_held)
+    first = [one["store"] for one in ask("archive", "prune")["stores"]]
+    assert second == [first[1:]]
 
 
 @pytest.mark.timeout(180)
