@@ -171,7 +171,7 @@ def look_at(
         },
         # Asked of the few stores that have any.
         quarantine=_refusals(count_store(connection, store.id)) if summary.quarantined else None,
-        last_complete_walk=seen_whole_at(connection, store.id),
+        last_complete_walk=seen_whole_at(connection, store.id, now),
         active=store.active,
         paused_until=pause.until if pause is not None and now < pause.until else None,
     )

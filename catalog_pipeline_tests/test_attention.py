@@ -105,7 +105,7 @@ def look(
             model_version=MODEL.model_version if is_model_known else None,
             collection=shop.collection if is_model_known else None,
             checks=CHECKS,
-            now=NOW,
+            now=max(NOW, night),
             night=night,
         )
 

@@ -183,10 +183,12 @@ def _owed(
 ) -> Sequence[tuple[str, str]]:
     """The stores to start, each with what tells this attempt at it from every other."""
     partitions = set(context.instance.get_dynamic_partitions(STORES))
+    # A tick that is made up for has a moment of its own, long past.
+    now = datetime.now(UTC)
     with ready.database.read() as connection:
         watermarks = read_watermarks(connection)
-        walked = last_complete_walks(connection, found.rule.seen_by)
-        left_alone = open_circuits(read_circuits(connection), datetime.now(UTC))
+        walked = last_complete_walks(connection, found.rule.seen_by, now)
+        left_alone = open_circuits(read_circuits(connection), now)
     # A store that was never walked is owed its first sync, which a sensor asks for.
     regular = [
         store for store in ready.polled(found.now) if store in partitions and store in watermarks

@@ -110,7 +110,7 @@ def _late(connection: Connection, store: StoreConfig, timetable: Timetable) -> s
             f"failed {circuit.failures} times in a row, asked again at {again:%Y-%m-%d %H:%M} UTC: "
             f"{circuit.reason[:_LONGEST]}"
         )
-    walked = seen_whole_at(connection, store.id)
+    walked = seen_whole_at(connection, store.id, timetable.now)
     if walked is None:
         return "never read whole"
     if walked < timetable.night:

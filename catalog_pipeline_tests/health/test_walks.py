@@ -138,6 +138,15 @@ def test_a_store_is_stale_by_the_night_and_by_its_own_interval(
     )
 
 
+def test_a_walk_of_a_clock_that_was_ahead_lets_no_store_count_as_read(
+    database: Database, archive: Archive
+) -> None:
+    processed(database, archive, "sweep", complete=True, at=NOW + timedelta(days=365))
+    assert late(database) == "never read whole"
+    processed(database, archive, "sweep", complete=True, at=NIGHT + timedelta(hours=1))
+    assert late(database) is None
+
+
 def test_a_paused_store_is_never_late(database: Database) -> None:
     pause = Pause(until=NOW + timedelta(days=1), reason="they move")
 

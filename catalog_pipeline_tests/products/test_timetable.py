@@ -13,6 +13,7 @@ from catalog_pipeline.products.timetable import (
     last_complete_walks,
     owed_walks,
     read_watermarks,
+    seen_whole_at,
     start_of,
 )
 
@@ -108,6 +109,11 @@ def test_only_complete_walks_of_the_kind_count(any_database: Database) -> None:
         upsert(connection, walks, rows)
         upsert(connection, store_states, states)
     with any_database.read() as connection:
-        assert last_complete_walks(connection, {"sweep", "full"}) == {"a": later}
-        assert last_complete_walks(connection, {"full"}) == {"a": BEGIN}
+        assert last_complete_walks(connection, {"sweep", "full"}, later) == {"a": later}
+        assert last_complete_walks(connection, {"full"}, later) == {"a": BEGIN}
+        # Its moment lies in a year that has not come: a clock was ahead when it was processed.
+        earlier = later - timedelta(days=365)
+        assert last_complete_walks(connection, {"sweep", "full"}, earlier) == {}
+        assert seen_whole_at(connection, "a", earlier) is None
+        assert seen_whole_at(connection, "a", later - timedelta(minutes=30)) == BEGIN
         assert read_watermarks(connection) == {"a": BEGIN}
