@@ -200,7 +200,16 @@ def _poll_stores(context: dg.SensorEvaluationContext, ready: Ready, deadline: fl
         )
     # Asked after the probes: a run may have begun meanwhile.
     unfinished = stores_with_unfinished_runs(context.instance)
-    decision = decide(due, answers, known, unfinished, now, resting=resting, held=cursor.held)
+    decision = decide(
+        due,
+        answers,
+        known,
+        unfinished,
+        now,
+        resting=resting,
+        held=cursor.held,
+        unanswered={store: at for store, at in cursor.unanswered.items() if store in regular},
+    )
     with ready.database.read() as connection:
         backlogs = Backlogs(
             context.instance, connection, polled, now, time.monotonic() + _COUNTING_SECONDS

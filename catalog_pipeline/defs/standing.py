@@ -143,7 +143,8 @@ STANDING = [
         "Every store answers, is polled by its `poll_every`, and was walked whole since last night "
         "began (CATALOG_NIGHTLY_CRON). A paused store is not late.",
         "a store that fails is told with its last failure: mend that, then `catalog stores resume "
-        "STORE`. If many are late at once, look whether the daemon runs, whether the sensor "
+        "STORE`. Why one gives no answer, such as a key that is not set, is said by the ticks of "
+        "`poll_stores`. If many are late at once, look whether the daemon runs, whether the sensor "
         "`poll_stores` and the schedule `nightly_walks` are on, and what the queue waits for.",
         lambda see, connection, store: is_in_time(connection, store, see.timetable),
     ),

@@ -118,11 +118,23 @@ def _late(connection: Connection, store: StoreConfig, timetable: Timetable) -> s
             f"last walked whole {walked:%Y-%m-%d %H:%M} UTC, not in the night that began "
             f"{timetable.night:%Y-%m-%d %H:%M} UTC"
         )
+    return _not_polled(store, timetable)
+
+
+def _not_polled(store: StoreConfig, timetable: Timetable) -> str | None:
+    """Since when no poll told anything of a store; None if that is not too long ago."""
     polled = timetable.polled
     if polled is None or polled.served_until is None:
         return None
-    if polled.served_until + store.poll_every + _POLL_GRACE < timetable.now:
+    oldest = timetable.now - store.poll_every - _POLL_GRACE
+    if polled.served_until < oldest:
         return f"not polled since {polled.served_until:%Y-%m-%d %H:%M} UTC"
+    silent = polled.unanswered.get(store.id)
+    if silent is not None and silent < oldest:
+        return (
+            f"due since {silent:%Y-%m-%d %H:%M} UTC, and no poll was answered from then on; the "
+            "sensor poll_stores says why"
+        )
     return None
 
 

@@ -5,8 +5,9 @@ nothing is known of Dagster. Asking a store is `probe.py`; who keeps the cursor 
 
 Every store has its own slot in the interval that `poll_every` gives it, so the stores spread evenly
 and the cursor need not name them: it holds the moment up to which slots were served, the stores
-that were due and not reached, and those that changed while they had a run, which are asked again as
-soon as it is over. A store that keeps failing is not polled: see `circuit.py`.
+that were due and not reached, those that changed while they had a run, which are asked again as
+soon as it is over, and since when a store that was due has given no answer. A store that keeps
+failing is not polled: see `circuit.py`.
 """
 
 from __future__ import annotations
@@ -46,13 +47,17 @@ class Waiting(BaseModel):
 
 
 class PollCursor(BaseModel):
-    """What one tick leaves for the next."""
+    """What one tick leaves for the next.
+
+    `unanswered` has the stores that were due and not reached, or gave no answer, since when.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     served_until: AwareDatetime | None = None
     late: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
+    unanswered: Mapping[str, AwareDatetime] = {}
 
     @classmethod
     def read(cls, text: str | None) -> Self:
@@ -134,6 +139,7 @@ def decide(
     *,
     resting: Mapping[str, datetime] | None = None,
     held: Collection[str] = (),
+    unanswered: Mapping[str, datetime] | None = None,
 ) -> Decision:
     """What the answers of a tick lead to.
 
@@ -145,6 +151,7 @@ def decide(
         now: the moment for which `due` was made; slots up to it count as served.
         resting: stores whose runs fail, and until when no other is asked for.
         held: stores that were seen to change during a run before this tick.
+        unanswered: stores, read still, that had given no answer before this tick, since when.
     """
     resting = resting or {}
     busy: list[str] = []
@@ -168,6 +175,10 @@ def decide(
         else:
             changed.append(store)
     answered = {answer.store_id for answer in answers}
+    heard = {answer.store_id for answer in answers if answer.problem is None}
+    # A clock that was ahead must not make a silence begin in the future.
+    silent = {store: min(at, now) for store, at in (unanswered or {}).items()}
+    silent = dict.fromkeys([*due, *answered], now) | silent
     unreached = [store for store in due if store not in answered]
     if unreached:
         lines.append(f"{len(unreached)} stores were not reached in time and come first next time")
@@ -175,7 +186,12 @@ def decide(
     still = [store for store in held if store in unfinished and store not in answered]
     return Decision(
         requests=tuple(changed[:MOST_REQUESTS]),
-        cursor=PollCursor(served_until=now, late=tuple(late), held=(*still, *busy)),
+        cursor=PollCursor(
+            served_until=now,
+            late=tuple(late),
+            held=(*still, *busy),
+            unanswered={store: at for store, at in silent.items() if store not in heard},
+        ),
         lines=tuple(lines),
     )
 

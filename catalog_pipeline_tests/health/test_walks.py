@@ -112,9 +112,14 @@ def test_a_sample_counts_only_while_nothing_else_is_there(
 
 
 def late(
-    database: Database, polled: datetime | None = None, store: StoreConfig = STORE
+    database: Database,
+    polled: datetime | None = None,
+    store: StoreConfig = STORE,
+    unanswered: datetime | None = None,
 ) -> str | None:
-    timetable = Timetable(NOW, NIGHT, PollCursor(served_until=polled) if polled else None)
+    silent = {store.id: unanswered} if unanswered else {}
+    cursor = PollCursor(served_until=polled, unanswered=silent) if polled else None
+    timetable = Timetable(NOW, NIGHT, cursor)
     with database.read() as connection:
         found = is_in_time(connection, store, timetable)
     assert found.passed is (not found.examples)
@@ -136,6 +141,17 @@ def test_a_store_is_stale_by_the_night_and_by_its_own_interval(
         late(database, polled=NOW - timedelta(minutes=46))
         == "not polled since 2026-03-04 11:14 UTC"
     )
+
+
+def test_a_store_that_no_poll_reaches_is_stale_by_its_own_interval(
+    database: Database, archive: Archive
+) -> None:
+    processed(database, archive, "sweep", complete=True, at=NIGHT + timedelta(hours=1))
+    assert late(database, polled=NOW, unanswered=NOW - timedelta(minutes=44)) is None
+    silent = NOW - timedelta(minutes=46)
+    assert "due since 2026-03-04 11:14 UTC" in (late(database, NOW, unanswered=silent) or "")
+    slow = STORE.model_copy(update={"poll_every": timedelta(hours=1)})
+    assert late(database, NOW, slow, unanswered=silent) is None
 
 
 def test_a_walk_of_a_clock_that_was_ahead_lets_no_store_count_as_read(

@@ -129,6 +129,22 @@ def test_stores_that_were_not_reached_come_first() -> None:
     assert due_stores(stores, cursor, NOW + TICK)[:2] == ("b", "c")
 
 
+def test_the_cursor_tells_since_when_a_store_that_was_due_gave_no_answer() -> None:
+    first = decided([answered("a"), failed("b")], due=["a", "b", "c"]).cursor
+    assert first.unanswered == {"b": NOW, "c": NOW}
+    assert PollCursor.read(first.model_dump_json()) == first
+
+    then = NOW + QUARTER
+    second = decide(
+        ["b", "c"], [failed("b"), answered("c")], {}, (), then, unanswered=first.unanswered
+    ).cursor
+    assert second.unanswered == {"b": NOW}
+    quiet = decide((), (), {}, (), then + TICK, unanswered=second.unanswered).cursor
+    assert quiet.unanswered == {"b": NOW}
+    ahead = decide((), (), {}, (), NOW, unanswered={"b": NOW + timedelta(days=365)}).cursor
+    assert ahead.unanswered == {"b": NOW}
+
+
 def test_a_store_that_left_the_file_leaves_the_cursor() -> None:
     cursor = decided([failed("dead")], due=["dead", "late"]).cursor
 

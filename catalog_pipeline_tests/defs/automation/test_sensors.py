@@ -13,7 +13,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from catalog_pipeline.defs.partitions import STORES
 from catalog_pipeline.defs.sensors import keep_stores, poll_stores, record_runs
-from catalog_pipeline.products.polling import FIRST_WAIT
+from catalog_pipeline.products.polling import FIRST_WAIT, PollCursor
 from catalog_pipeline_tests.defs.automation.shops import Shops
 
 BOTH = ["atelier", "nordhavn"]
@@ -149,6 +149,22 @@ def test_an_edit_is_found_and_asks_for_exactly_one_run(stored: Shops) -> None:
     stored.store_products("atelier")
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=45)):
         assert requested(stored.tick(poll_stores, waiting.cursor)) == []
+
+
+def test_a_store_that_our_own_fault_keeps_silent_is_remembered_until_it_answers_or_is_paused(
+    stored: Shops,
+) -> None:
+    stored.configure({"atelier": {"consumer_key": {"env": "NOT_SET"}}})
+    silent = stored.tick(poll_stores)
+    begun = PollCursor.read(silent.cursor).unanswered
+    assert list(begun) == ["atelier"]
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=15)):
+        still = stored.tick(poll_stores, silent.cursor)
+        assert PollCursor.read(still.cursor).unanswered == begun
+    stored.configure({"atelier": {"paused": {"until": "2999-01-01", "reason": "moving"}}})
+    assert PollCursor.read(stored.tick(poll_stores, still.cursor).cursor).unanswered == {}
+    stored.configure()
+    assert PollCursor.read(stored.tick(poll_stores).cursor).unanswered == {}
 
 
 def test_a_dead_store_is_named_and_stops_no_other(
