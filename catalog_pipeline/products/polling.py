@@ -200,7 +200,7 @@ def is_news(answer: Answer, known: Known) -> bool:
     """Whether an answer shows, or implies, a product version that is not stored."""
     if any(pair not in known.pairs for pair in answer.pairs):
         return True
-    # More than one answer holds: what it does not show is judged by number.
+    # More than one answer holds: what it does not show, the oldest, is judged by number.
     announced = answer.announced or 0
     return announced > len(answer.pairs) and announced != known.newer
 

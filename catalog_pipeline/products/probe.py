@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Table, func, select, union
 from catalog_pipeline.catalog.bulk import portions
 from catalog_pipeline.catalog.schema import products, quarantine
 from catalog_pipeline.errors import CatalogError
+from catalog_pipeline.products.answers import Answer as Found
 from catalog_pipeline.products.answers import StoreRefusedError, StoreUnavailableError
 from catalog_pipeline.products.http import StoreClient
 from catalog_pipeline.products.models import external_id
@@ -47,7 +48,7 @@ def probe_store(
     Whatever goes wrong is the answer's `problem`: one store must not stop the others.
     """
     since = watermark - OVERLAP
-    # The very question of an incremental walk, with less in the answer.
+    # The very question of an incremental walk, with less in the answer and in another order.
     query = {
         **listing_query(WalkOrder("incremental", since=watermark)),
         "per_page": PAGE_SIZE,
@@ -62,7 +63,7 @@ def probe_store(
             patience=PATIENCE_SECONDS,
             max_bytes=MAX_BYTES,
         ) as client:
-            found = client.get(PRODUCTS, query, expect=list)
+            found = _newest_first(client, query)
     except (StoreRefusedError, StoreUnavailableError) as error:
         # Whatever answered with a status was reached, and so is our network.
         is_away = error.facts.status is None
@@ -73,6 +74,20 @@ def probe_store(
         return Answer(store.id, since, problem=f"unexpected {type(error).__name__}")
     pairs = tuple(pair for record in found.data if (pair := _pair(record)) is not None)
     return Answer(store.id, since, pairs, announced=found.number("x-wp-total"))
+
+
+def _newest_first(client: StoreClient, query: Mapping[str, str | int]) -> Found:
+    """The changes in an order that shows the newest of them, however many there are.
+
+    What is judged by number alone must not change once more unseen.
+    """
+    try:
+        return client.get(PRODUCTS, {**query, "orderby": "modified", "order": "desc"}, expect=list)
+    except StoreRefusedError as error:
+        # An old store knows no such order; that of a walk it knows.
+        if error.facts.code != "rest_invalid_param":
+            raise
+        return client.get(PRODUCTS, query, expect=list)
 
 
 def probe_all(

@@ -15,6 +15,7 @@ from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.lease import hold_store
 from catalog_pipeline.catalog.schema import quarantine
 from catalog_pipeline.demo.samples import SampleStores
+from catalog_pipeline.products import probe
 from catalog_pipeline.products.archive import Archive
 from catalog_pipeline.products.http import StoreClient
 from catalog_pipeline.products.known import StoredProducts
@@ -93,6 +94,59 @@ def test_what_was_changed_within_the_overlap_and_is_stored_is_no_news(
 
     assert str(edited) in {pair[0] for pair in answer.pairs}
     assert not news(database, answer)
+
+
+def test_a_second_change_is_news_where_one_answer_does_not_hold_the_first_ones(
+    samples: SampleStores,
+    config: StoreConfig,
+    archive: Archive,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = samples.stores[config.id]
+    edited = shop.product_ids("publish")
+    for number in edited:
+        shop.edit(number, regular_price="1.23")
+    with StoreClient(config) as client:
+        report = walk_store(WooCommerceSource(config, client), archive, config)
+    with hold_store(database, config.id, "run") as lease:
+        sync_products(lease, archive, config)
+    watermark = datetime.fromisoformat(report.server_clock)
+    monkeypatch.setattr(probe, "PAGE_SIZE", len(edited) // 2)
+    answer = probe_store(config, watermark)
+    assert (answer.announced or 0) >= len(edited) > len(answer.pairs)
+    assert not news(database, answer)
+
+    # The store tells its changes apart by the second.
+    samples.clock.advance(seconds=1)
+    shop.traffic.reset()
+    for number in (edited[0], edited[-1]):
+        shop.edit(number, regular_price="4.56")
+        answer = probe_store(config, watermark)
+        assert str(number) in {pair[0] for pair in answer.pairs}
+        assert news(database, answer)
+    assert shop.traffic.count() == 2
+
+
+def test_a_store_that_refuses_the_order_is_asked_without_it() -> None:
+    asked: list[httpx.QueryParams] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params)
+        if request.url.params["orderby"] == "modified":
+            return reply({"code": "rest_invalid_param", "message": "Invalid: orderby"}, 400)
+        return reply([{"id": 7, "date_modified_gmt": "2026-03-01T00:00:00"}])
+
+    answer = probe_store(store(), NOW, transport=httpx.MockTransport(handle))
+    assert (answer.problem, answer.pairs) == (None, (("7", NOW),))
+    assert [(one["orderby"], one["order"]) for one in asked] == [
+        ("modified", "desc"),
+        ("id", "asc"),
+    ]
+    refusals = [reply({"code": "forbidden"}, 403), reply([])]
+    refusing = httpx.MockTransport(lambda _: refusals.pop(0))
+    assert probe_store(store(), NOW, transport=refusing).store_failed
+    assert len(refusals) == 1, "no other question is tried"
 
 
 def test_more_changes_than_one_answer_holds(config: StoreConfig, any_database: Database) -> None:
