@@ -61,11 +61,13 @@ class StoresFile:
         path: the file as it was named.
         digest: SHA-256 of its bytes in hexadecimal; equal digests mean nothing changed.
         stores: the stores by id, in the order of the file.
+        quality: the thresholds of stores that set none of their own.
     """
 
     path: Path
     digest: str
     stores: Mapping[str, StoreConfig]
+    quality: QualityThresholds
 
 
 def load_stores(path: Path) -> StoresFile:
@@ -88,9 +90,15 @@ def parse_stores(path: Path, content: bytes) -> StoresFile:
     """
     findings = _Findings(path)
     tree = _parse(content, findings)
-    stores = _stores(tree, findings) if isinstance(tree, dict) else {}
+    stores: dict[str, StoreConfig] = {}
+    usual: StoreConfig | None = None
+    if isinstance(tree, dict):
+        defaults, usual = _defaults(tree.get("defaults"), findings)
+        stores = _stores(tree, defaults, findings)
     findings.raise_if_any()
-    return StoresFile(path, hashlib.sha256(content).hexdigest(), MappingProxyType(stores))
+    assert usual is not None
+    digest = hashlib.sha256(content).hexdigest()
+    return StoresFile(path, digest, MappingProxyType(stores), usual.quality)
 
 
 class _Findings:
@@ -265,10 +273,11 @@ def _scalar(node: yaml.ScalarNode) -> object:
 # --- from plain values to stores --------------------------------------------------------------
 
 
-def _stores(tree: dict[str, object], findings: _Findings) -> dict[str, StoreConfig]:
+def _stores(
+    tree: dict[str, object], defaults: dict[str, object], findings: _Findings
+) -> dict[str, StoreConfig]:
     for key in tree.keys() - {"defaults", "stores"}:
         findings.add((key,), unknown("a key of this file", key, ("defaults", "stores")))
-    defaults = _defaults(tree.get("defaults"), findings)
     listed = tree.get("stores")
     if not isinstance(listed, tuple) or not listed:
         problem = "is missing" if "stores" not in tree else "must be a list with at least one store"
@@ -290,17 +299,15 @@ def _stores(tree: dict[str, object], findings: _Findings) -> dict[str, StoreConf
     return stores
 
 
-def _defaults(found: object, findings: _Findings) -> dict[str, object]:
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
+def _defaults(found: object, findings: _Findings) -> tuple[dict[str, object], StoreConfig | None]:
+    """What `defaults:` says, and the store that they alone make."""
+    if found is not None and not isinstance(found, dict):
         findings.add(("defaults",), "must be a mapping, such as {statuses: [publish]}")
-        return {}
-    defaults = _served(found, ("defaults",), findings)
+        return {}, None
+    defaults = _served(found or {}, ("defaults",), findings)
     if defaults.pop("id", None) is not None:
         findings.add(("defaults", "id"), "belongs to one store; it cannot be a default")
-    _validated(_ANY_STORE | defaults, ("defaults",), {}, findings)
-    return defaults
+    return defaults, _validated(_ANY_STORE | defaults, ("defaults",), {}, findings)
 
 
 def _served(

@@ -8,6 +8,7 @@ say what is wrong with it.
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
@@ -16,7 +17,7 @@ from catalog_pipeline.catalog.identity import digest
 from catalog_pipeline.errors import ConfigurationError
 from catalog_pipeline.images.quality import gate_version
 from catalog_pipeline.settings import PREFIX, Settings
-from catalog_pipeline.stores import QualityThresholds
+from catalog_pipeline.stores import QualityThresholds, StoreConfig
 from catalog_pipeline.stores_file import load_stores
 
 # To be raised where the same input would come out otherwise, asset by asset.
@@ -61,13 +62,20 @@ def code_versions(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def _gates(environ: Mapping[str, str]) -> str:
-    """Of the thresholds of all stores: each set once, whatever stores it is for."""
-    try:
-        stores = load_stores(Path(_configured(environ, "stores_file"))).stores
-        thresholds = [store.quality for store in stores.values()]
-    except ConfigurationError:
-        thresholds = [QualityThresholds()]
-    return digest(sorted({gate_version(found) for found in thresholds}))[:8]
+    """Of the usual thresholds, and of each store that has others.
+
+    One version speaks for all partitions: a new store with the usual thresholds keeps the others
+    fresh, while one that changes its own shows, whatever is in use elsewhere.
+    """
+    usual = QualityThresholds()
+    stores: Mapping[str, StoreConfig] = {}
+    # Whatever is wrong there, a run says.
+    with suppress(ConfigurationError):
+        file = load_stores(Path(_configured(environ, "stores_file")))
+        usual, stores = file.quality, file.stores
+    gates = sorted((name, gate_version(store.quality)) for name, store in stores.items())
+    gate = gate_version(usual)
+    return digest([gate, [[name, own] for name, own in gates if own != gate]])[:8]
 
 
 def _configured(environ: Mapping[str, str], setting: str) -> str:

@@ -18,10 +18,12 @@ STORE = """\
 """
 
 
-def settings(folder: Path, *stores: tuple[str, int], **others: str) -> dict[str, str]:
+def settings(
+    folder: Path, *stores: tuple[str, int], usual: int = 200, **others: str
+) -> dict[str, str]:
     file = folder / "stores.yaml"
     listed = "".join(STORE.format(id=name, min_side=side) for name, side in stores)
-    file.write_text(f"stores:\n{listed}")
+    file.write_text(f"defaults:\n  quality: {{min_side: {usual}}}\nstores:\n{listed}")
     return {"CATALOG_STORES_FILE": str(file), **others}
 
 
@@ -46,9 +48,33 @@ def test_other_thresholds_make_verdicts_stale_and_all_that_follows_from_them(
     assert changed(one, other) == {"product_images", "image_embeddings", "qdrant_points"}
 
 
-def test_another_store_with_thresholds_that_are_in_use_makes_nothing_stale(tmp_path: Path) -> None:
-    one = code_versions(settings(tmp_path, ("a", 200), ("b", 300)))
-    other = code_versions(settings(tmp_path, ("c", 300), ("b", 200), ("a", 200)))
+@pytest.mark.parametrize(
+    "after",
+    [
+        pytest.param([("a", 300), ("b", 300), ("c", 200)], id="one takes what another has"),
+        pytest.param([("a", 200), ("b", 300), ("c", 200)], id="two change places"),
+        pytest.param([("a", 200), ("b", 200), ("c", 200)], id="one takes the usual ones"),
+    ],
+)
+def test_thresholds_that_are_in_use_elsewhere_are_other_ones_for_a_store(
+    tmp_path: Path, after: list[tuple[str, int]]
+) -> None:
+    one = code_versions(settings(tmp_path, ("a", 300), ("b", 200), ("c", 200)))
+    other = code_versions(settings(tmp_path, *after))
+
+    assert changed(one, other) == {"product_images", "image_embeddings", "qdrant_points"}
+
+
+def test_other_thresholds_for_all_stores_make_verdicts_stale(tmp_path: Path) -> None:
+    one = code_versions(settings(tmp_path, ("a", 200), usual=200))
+    other = code_versions(settings(tmp_path, ("a", 300), usual=300))
+
+    assert changed(one, other) == {"product_images", "image_embeddings", "qdrant_points"}
+
+
+def test_another_store_with_the_usual_thresholds_makes_nothing_stale(tmp_path: Path) -> None:
+    one = code_versions(settings(tmp_path, ("a", 250), ("b", 300), usual=250))
+    other = code_versions(settings(tmp_path, ("c", 250), ("b", 300), ("a", 250), usual=250))
 
     assert changed(one, other) == set()
 
