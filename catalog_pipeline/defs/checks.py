@@ -114,7 +114,7 @@ def _compared(
     description=(
         "A product's own picture finds it first: ten products of each store are asked for with the "
         "vector of their picture. Fails while the last word on any active store does. **When it "
-        "fails**: points carry vectors of other pictures, or the collection's index is damaged. "
+        "fails**: points carry vectors of other pictures, or the collection is damaged or gone. "
         "Launch the store's partition with `rewrite: true` in the run config of `qdrant_points`."
     ),
 )

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, func, select
 
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.schema import embeddings, images, points
@@ -25,6 +25,7 @@ MOST_VECTORS = 2_000
 # The name of the check that keeps what `own_picture_comes_first` finds.
 CHECK = "own_picture_comes_first"
 ASKED = 10
+ASKED_FOR = "products asked for"
 NOT_FINITE = "vectors not finite"
 NOT_NORMALISED = "vectors not of length 1"
 ALL_ALIKE = "vectors all alike"
@@ -103,7 +104,8 @@ def own_picture_comes_first(
     """Whether a few products are what the collection returns first for their own picture.
 
     Asked with the vector that stands in the parts, not with the one that the collection holds, so
-    a point that carries another picture's vector shows. Products that share the picture tie.
+    a point that carries another picture's vector shows. Products that share the picture tie. A
+    store whose points are recorded and cannot be asked for does not pass.
 
     Raises:
         IndexBusyError: another process holds the embedded index.
@@ -111,8 +113,15 @@ def own_picture_comes_first(
     """
     with database.read() as connection:
         asked = _asked(connection, store, model_version, collection)
-    if not asked or index.info(collection) is None:
-        return StoreVerdict(store.id, passed=True, counts={"products asked for": 0})
+        recorded = 0 if asked else _recorded(connection, store, collection)
+    if not asked and not recorded:
+        return StoreVerdict(store.id, passed=True, counts={ASKED_FOR: 0})
+    if not asked:
+        return _cannot_ask(
+            store, f"{recorded:,} points are recorded, and none of their pictures has a vector"
+        )
+    if index.info(collection) is None:
+        return _cannot_ask(store, f"points are recorded, and there is no collection {collection}")
     vectors = read_places(files, [(one.part, one.row) for one in asked])
     with index.session(collection) as opened:
         missed = [
@@ -123,9 +132,13 @@ def own_picture_comes_first(
     return StoreVerdict(
         store.id,
         not missed,
-        {"products asked for": len(asked), NOT_FOUND: len(missed)},
+        {ASKED_FOR: len(asked), NOT_FOUND: len(missed)},
         {NOT_FOUND: missed} if missed else {},
     )
+
+
+def _cannot_ask(store: StoreConfig, problem: str) -> StoreVerdict:
+    return StoreVerdict(store.id, passed=False, counts={ASKED_FOR: 0}, problem=problem)
 
 
 @dataclass(frozen=True)
@@ -154,6 +167,13 @@ def _asked(
         .limit(ASKED)
     )
     return [_Asked(*row) for row in rows]
+
+
+def _recorded(connection: Connection, store: StoreConfig, collection: str) -> int:
+    statement = select(func.count()).where(
+        points.c.collection == collection, points.c.store_id == store.id
+    )
+    return connection.scalar(statement) or 0
 
 
 def _is_first(opened: Points, one: _Asked, vector: NDArray[np.float32]) -> bool:

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from sqlalchemy import delete
 
-from catalog_pipeline.health.vectors import ALL_ALIKE, NOT_FINITE, NOT_NORMALISED, unsound
+from catalog_pipeline.catalog.database import Database
+from catalog_pipeline.catalog.schema import embeddings
+from catalog_pipeline.catalog.verdicts import StoreVerdict
+from catalog_pipeline.files import DataFolder
+from catalog_pipeline.health.vectors import (
+    ALL_ALIKE,
+    ASKED_FOR,
+    NOT_FINITE,
+    NOT_NORMALISED,
+    own_picture_comes_first,
+    unsound,
+)
+from catalog_pipeline_tests.vectors.engines import opened_engine
+from catalog_pipeline_tests.vectors.shop import MODEL, Shop, store_config
 
 
 def unit(count: int, seed: int = 3) -> np.typing.NDArray[np.float32]:
@@ -52,3 +68,39 @@ def test_related_pictures_are_not_alike() -> None:
     near /= np.linalg.norm(near, axis=1, keepdims=True)
 
     assert unsound(near, range(40)) == {}
+
+
+def found_first(shop: Shop) -> StoreVerdict:
+    return own_picture_comes_first(
+        shop.database,
+        shop.files,
+        shop.index,
+        store_config(shop.store_id),
+        MODEL.model_version,
+        shop.collection,
+    )
+
+
+def test_points_that_nobody_can_ask_for_are_not_found(database: Database, tmp_path: Path) -> None:
+    files = DataFolder(str(tmp_path / "data"))
+    with opened_engine("local client", tmp_path / "index") as index:
+        shop = Shop(database, files, index)
+        nothing_yet = found_first(shop)
+        assert nothing_yet.passed
+        assert nothing_yet.counts == {ASKED_FOR: 0}
+        shop.add(1, 2, 3)
+        shop.sync()
+        assert found_first(shop).counts[ASKED_FOR] == 3
+        assert found_first(shop).passed
+
+    with opened_engine("local client", tmp_path / "empty") as index:
+        gone = found_first(Shop(database, files, index))
+    assert not gone.passed
+    assert gone.told == f"points are recorded, and there is no collection {shop.collection}"
+
+    with database.write() as connection:
+        connection.execute(delete(embeddings))
+    with opened_engine("local client", tmp_path / "index") as index:
+        without = found_first(Shop(database, files, index))
+    assert not without.passed
+    assert without.told == "3 points are recorded, and none of their pictures has a vector"
