@@ -59,9 +59,9 @@ def verdicts_content(database: Database, scope: Scope) -> Content:
 
 
 def embeddings_content(database: Database, scope: Scope, model_version: str) -> Content:
-    """Of every accepted picture that has a vector by this model; other models' are others."""
+    """Of every accepted picture that has a vector by this model, and which vector it is."""
     statement = (
-        select(embeddings.c.image_sha256)
+        select(embeddings.c.image_sha256, embeddings.c.vector_digest)
         .where(
             embeddings.c.model_version == model_version,
             embeddings.c.image_sha256.in_(accepted_images(scope)),

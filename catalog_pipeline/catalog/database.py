@@ -34,7 +34,7 @@ from catalog_pipeline.catalog.types import json_text
 from catalog_pipeline.errors import CatalogError, ServiceUnavailableError, first_line
 
 # The newest migration; a test holds that it is the head of `migrations/versions`.
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0008"
 _WRITES = "catalog_writes"
 # Waiting for another process's transaction is normal; none of ours lasts anywhere near this.
 _LOCK_WAIT_SECONDS = 60

@@ -266,6 +266,8 @@ embeddings = Table(
     Column("model_version", String(128), primary_key=True),
     Column("part", Text, nullable=False),
     Column("row", Integer, nullable=False),
+    # Another one where the image was embedded again, and not where its vector was only moved.
+    Column("vector_digest", String(16)),
 )
 
 points = Table(

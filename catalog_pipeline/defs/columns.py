@@ -65,6 +65,7 @@ EMBEDDINGS = {
     "model_version": "Name, checkpoint hash and preprocessing hash of the model.",
     "part": "The Parquet file that holds the vector.",
     "row": "The vector's row in that file, from 0.",
+    "vector_digest": "Digest of the vector; another one after the picture is embedded again.",
 }
 
 POINTS = {

@@ -6,6 +6,7 @@ into it, so a run that dies loses at most the vectors since its last part.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -189,15 +190,15 @@ class _PartWriter:
         self._since = time.monotonic()
         if not self._shas:
             return
-        part = write_part(
-            self.files, self.spec.model_version, self._shas, np.concatenate(self._vectors)
-        )
+        vectors = np.concatenate(self._vectors)
+        part = write_part(self.files, self.spec.model_version, self._shas, vectors)
         rows = [
             {
                 "image_sha256": sha,
                 "model_version": self.spec.model_version,
                 "part": part,
                 "row": row,
+                "vector_digest": hashlib.blake2b(vectors[row].tobytes(), digest_size=8).hexdigest(),
             }
             for row, sha in enumerate(self._shas)
         ]

@@ -39,7 +39,10 @@ def vector_map(
     if len(found) < 3:
         return None
     groups = [row.categories[0]["name"] if row.categories else NO_CATEGORY for row in found]
-    shown = [[row.image_sha256, group] for row, group in zip(found, groups, strict=True)]
+    shown = [
+        [row.image_sha256, row.vector_digest, group]
+        for row, group in zip(found, groups, strict=True)
+    ]
 
     counted = "products" if len(found) < MOST_VECTORS else f"{MOST_VECTORS:,} of the products"
 
@@ -66,6 +69,7 @@ def _vectors(store: StoreConfig, model_version: str) -> Select[Any]:
             products.c.categories,
             embeddings.c.part,
             embeddings.c.row,
+            embeddings.c.vector_digest,
         )
         .select_from(
             source.join(products, products.c.product_id == wanted.c.product_id).join(

@@ -33,7 +33,7 @@ TABLES = (
     *(images, image_verdicts, embeddings, points),
 )
 INCIDENTAL = {
-    *("walk_id", "first_walk_id", "removed_in", "part", "row"),
+    *("walk_id", "first_walk_id", "removed_in", "part", "row", "vector_digest"),
     *("quarantined_at", "attempted_at", "next_attempt_at", "measured_at", "judged_at"),
 }
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, select
 
+from catalog_pipeline.catalog.contents import embeddings_content
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.identity import product_id
 from catalog_pipeline.catalog.lease import StoreLease, hold_store
@@ -27,13 +29,16 @@ from catalog_pipeline.catalog.schema import (
     products,
 )
 from catalog_pipeline.catalog.wanted import Scope
-from catalog_pipeline.embeddings.encode import Embedder
+from catalog_pipeline.embeddings.compact import compact_parts
+from catalog_pipeline.embeddings.encode import Content, Embedder, EncodedBatch
 from catalog_pipeline.embeddings.parts import read_vectors
 from catalog_pipeline.embeddings.sync import EmbeddingsReport, embed_images
+from catalog_pipeline.exhibits.vector_map import vector_map
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.images.blobs import blob_name, write_blob
 from catalog_pipeline_tests.embeddings.conftest import picture, write_checkpoint
 from catalog_pipeline_tests.rows import product_row
+from catalog_pipeline_tests.vectors.shop import store_config
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -166,6 +171,36 @@ def test_an_image_is_embedded_once_across_stores(
     assert (report.embedded, report.reused) == (2, 2)
     again = _embed(database, files, embedder)
     assert (again.embedded, again.reused, again.parts, again.device) == (0, 3, 0, None)
+
+
+def test_other_vectors_are_other_content_and_moved_ones_are_not(
+    database: Database, files: DataFolder, embedder: Embedder, checkpoint: Path
+) -> None:
+    class Broken(Embedder):
+        def encode(self, items: Iterable[tuple[str, Content]]) -> Iterator[EncodedBatch]:
+            for batch in super().encode(items):
+                yield replace(batch, vectors=batch.vectors[:, ::-1])
+
+    version, store = embedder.spec.model_version, store_config("atelier")
+
+    def shown() -> tuple[str, str]:
+        drawn = vector_map(database, files, store, version)
+        assert drawn is not None
+        return embeddings_content(database, Scope("atelier"), version).digest, drawn.digest
+
+    broken = Broken(f"local-dir:{checkpoint}", device="cpu", batch_size=4)
+    for seeds in (range(3), range(3, 5)):
+        _show(database, "atelier", _blobs(files, seeds))
+        _embed(database, files, broken)
+    first = shown()
+
+    assert compact_parts(database, files, fewest=2).vectors == 5
+    assert shown() == first
+
+    with hold_store(database, "atelier", "run") as lease:
+        embed_images(lease, files, embedder, Scope("atelier"), reembed=True)
+    mended = shown()
+    assert all(after != before for after, before in zip(mended, first, strict=True))
 
 
 def test_another_model_embeds_everything_again(
