@@ -35,8 +35,7 @@ def few_are_quarantined(connection: Connection, store: StoreConfig) -> StoreVerd
     name = "records in quarantine"
     many = found.are_many_quarantined
     reasons = [
-        f"{reason} (such as {found.quarantined_examples[reason]})"
-        for reason in found.quarantined_by_reason
+        f"{reason} (such as {examples})" for reason, examples in found.quarantined_examples.items()
     ]
     return StoreVerdict(
         store.id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from sqlalchemy import Connection, func, select
 
@@ -15,6 +15,7 @@ from catalog_pipeline.products.archive import Archive, ArchivedWalk
 MOST_QUARANTINED = 0.05
 # A plug-in's odd product or two are no trend, however small the store.
 _FEWEST_QUARANTINED = 3
+# That examples are looked up for.
 _MOST_REASONS = 20
 _MOST_EXAMPLES = 3
 
@@ -56,7 +57,10 @@ def quarantined_ids(connection: Connection, store_id: str) -> set[str]:
 
 @dataclass(frozen=True)
 class StoreCounts:
-    """What a store's rows amount to; `stale` live ones stand in for a newer version, refused."""
+    """What a store's rows amount to; `stale` live ones stand in for a newer version, refused.
+
+    Counts by rule and by reason add up to all of them; only the commonest have examples.
+    """
 
     live: int
     stale: int
@@ -82,7 +86,7 @@ class StoreCounts:
 
 
 def count_store(connection: Connection, store_id: str) -> StoreCounts:
-    """Count a store's rows by rule and its quarantine by reason, the most frequent 20 of each."""
+    """Count a store's rows by rule and its quarantine by reason, the most frequent first."""
     of_store = products.c.store_id == store_id
     size = func.count().label("size")
     left_out = connection.execute(
@@ -90,7 +94,6 @@ def count_store(connection: Connection, store_id: str) -> StoreCounts:
         .where(of_store, products.c.removed_by.is_(None), products.c.left_out_by.is_not(None))
         .group_by(products.c.left_out_by)
         .order_by(size.desc(), products.c.left_out_by)
-        .limit(_MOST_REASONS)
     )
     in_quarantine = quarantine.c.store_id == store_id
     reasons = {
@@ -100,7 +103,6 @@ def count_store(connection: Connection, store_id: str) -> StoreCounts:
             .where(in_quarantine)
             .group_by(quarantine.c.reason)
             .order_by(size.desc(), quarantine.c.reason)
-            .limit(_MOST_REASONS)
         )
     }
     state = connection.execute(
@@ -117,7 +119,8 @@ def count_store(connection: Connection, store_id: str) -> StoreCounts:
         quarantined=connection.scalar(select(func.count()).where(in_quarantine)) or 0,
         quarantined_by_reason=reasons,
         quarantined_examples={
-            reason: _examples(connection, store_id, reason) for reason in reasons
+            reason: _examples(connection, store_id, reason)
+            for reason in islice(reasons, _MOST_REASONS)
         },
         watermark=state.watermark.isoformat() if state and state.watermark else None,
         currency=state.currency if state else None,

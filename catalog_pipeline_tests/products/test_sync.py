@@ -296,6 +296,30 @@ def test_other_rules_decide_anew_without_a_walk(any_database: Database, archive:
     assert sync(any_database, archive).left_out == {"exclude.visibility:hidden": 1}
 
 
+def test_counts_by_reason_and_by_rule_are_of_all_however_many_there_are(
+    database: Database, archive: Archive
+) -> None:
+    refused = some(25, price="1,999")
+    slugs = [f"t{number}" for number in range(25)]
+    tagged = [
+        product(100 + at, tags=[{"name": slug, "slug": slug}]) for at, slug in enumerate(slugs)
+    ]
+    archived(archive, refused + tagged)
+    sync(database, archive)
+    with database.write() as connection:
+        # Reasons name fields and places in them, in any combination.
+        connection.execute(
+            update(quarantine).values(reason=quarantine.c.reason + quarantine.c.external_id)
+        )
+
+    report = sync(database, archive, store(exclude={"tag": slugs}))
+
+    assert (report.quarantined, report.live) == (25, 0)
+    assert len(report.quarantined_by_reason) == sum(report.quarantined_by_reason.values()) == 25
+    assert report.left_out == {f"exclude.tag:{slug}": 1 for slug in slugs}
+    assert set(report.quarantined_examples) < set(report.quarantined_by_reason)
+
+
 def test_stores_do_not_touch_each_other(database: Database, archive: Archive) -> None:
     archived(archive, some(3))
     archived(archive, some(3, name="other"), store_id="bottega")
