@@ -11,7 +11,7 @@ from catalog_pipeline.defs.columns import EMBEDDINGS_SCHEMA
 from catalog_pipeline.defs.external import OWNERS
 from catalog_pipeline.defs.images import product_images
 from catalog_pipeline.defs.lineage import EMBEDDINGS_LINEAGE
-from catalog_pipeline.defs.metadata import materialised, report_metadata
+from catalog_pipeline.defs.metadata import materialised, of_one_product, report_metadata
 from catalog_pipeline.defs.partitions import stores_partitions
 from catalog_pipeline.defs.pictures import pictures
 from catalog_pipeline.defs.resources import (
@@ -106,6 +106,7 @@ def image_embeddings(
     return materialised(
         context,
         {
+            **of_one_product(config.product),
             **report_metadata(report, first=FIRST),
             **shown,
             "dagster/uri": files.get().uri(f"embeddings/{report.model_version}"),

@@ -8,7 +8,7 @@ from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.defs.columns import PRODUCT_IMAGES_SCHEMA
 from catalog_pipeline.defs.external import OWNERS
 from catalog_pipeline.defs.lineage import PRODUCT_IMAGES_LINEAGE
-from catalog_pipeline.defs.metadata import materialised, report_metadata
+from catalog_pipeline.defs.metadata import materialised, of_one_product, report_metadata
 from catalog_pipeline.defs.partitions import stores_partitions
 from catalog_pipeline.defs.pictures import pictures
 from catalog_pipeline.defs.products import products
@@ -88,6 +88,7 @@ def product_images(
     return materialised(
         context,
         {
+            **of_one_product(config.product),
             **report_metadata(report, first=FIRST),
             **shown,
             "dagster/uri": files.get().uri("images"),

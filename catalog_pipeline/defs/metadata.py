@@ -48,6 +48,15 @@ def last_materialisation(context: dg.AssetExecutionContext) -> dg.EventLogRecord
     return found.records[0] if found.records else None
 
 
+def of_one_product(external_id: str | None) -> Metadata:
+    """Which product a run was for; nothing if it was for all of the store.
+
+    What it did, it did for that one; how the store stands is of the store all the same, so that
+    Dagster's plots of it go on.
+    """
+    return {"only_product": dg.MetadataValue.text(external_id)} if external_id else {}
+
+
 def report_metadata(
     report: Any,
     *,

@@ -17,6 +17,7 @@ from catalog_pipeline.defs.metadata import (
     how_to_approve,
     last_materialisation,
     materialised,
+    of_one_product,
     report_metadata,
     table,
     with_examples,
@@ -171,6 +172,7 @@ def raw_products(
     return materialised(
         context,
         {
+            **of_one_product(config.product),
             **report_metadata(
                 report,
                 first=("kind", "complete", "reason", "products", "announced"),

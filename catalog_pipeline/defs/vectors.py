@@ -8,7 +8,12 @@ from catalog_pipeline.defs.columns import POINTS_SCHEMA
 from catalog_pipeline.defs.embeddings import image_embeddings
 from catalog_pipeline.defs.external import OWNERS
 from catalog_pipeline.defs.lineage import POINTS_LINEAGE
-from catalog_pipeline.defs.metadata import how_to_approve, materialised, report_metadata
+from catalog_pipeline.defs.metadata import (
+    how_to_approve,
+    materialised,
+    of_one_product,
+    report_metadata,
+)
 from catalog_pipeline.defs.partitions import stores_partitions
 from catalog_pipeline.defs.pictures import pictures
 from catalog_pipeline.defs.products import RemovalConfig, products
@@ -109,6 +114,7 @@ def qdrant_points(
     return materialised(
         context,
         {
+            **of_one_product(config.product),
             **report_metadata(report, first=FIRST),
             **how_to_approve("qdrant_points", lease.store_id, report.waiting),
             **shown,

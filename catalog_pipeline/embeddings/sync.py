@@ -10,12 +10,13 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 
 import numpy as np
+from sqlalchemy import Connection
 
 from catalog_pipeline.catalog.bulk import insert_missing, upsert
 from catalog_pipeline.catalog.lease import StoreLease
@@ -50,7 +51,7 @@ class EmbeddingsReport:
         model_version: the model's.
         dimensions: length of its vectors.
         embedded: images that got a vector now.
-        reused: images that had one.
+        reused: images of the store that had one, and kept it.
         left: images that are owed one beyond the run's limit.
         failed: images that have none, by reason; they stay owed, and those whose bytes are missing
             or damaged are fetched anew before.
@@ -113,8 +114,10 @@ def embed_images(
     spec = embedder.spec
     known_as = None if reembed else spec.model_version
     with lease.database.read() as connection:
-        accepted = count_accepted(connection, scope)
         all_owed = count_owed(connection, scope, known_as)
+        reused = _count_embedded(connection, replace(scope, products=None), spec.model_version)
+        if reembed:
+            reused -= _count_embedded(connection, scope, spec.model_version)
     owed = all_owed if limit is None else min(all_owed, limit)
     writer = _PartWriter(lease, files, spec, seconds_per_part, replaces=reembed)
     failed: Counter[str] = Counter()
@@ -141,7 +144,7 @@ def embed_images(
         model_version=spec.model_version,
         dimensions=spec.dimensions,
         embedded=writer.embedded,
-        reused=accepted - all_owed,
+        reused=reused,
         left=all_owed - owed,
         failed=dict(failed),
         parts=writer.parts,
@@ -152,6 +155,10 @@ def embed_images(
         load_seconds=loaded_at - started if owed else 0.0,
         images_per_second=writer.embedded / max(ended - loaded_at, 1e-9) if owed else 0.0,
     )
+
+
+def _count_embedded(connection: Connection, scope: Scope, model_version: str) -> int:
+    return count_accepted(connection, scope) - count_owed(connection, scope, model_version)
 
 
 def _contents(

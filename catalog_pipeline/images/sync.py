@@ -152,7 +152,8 @@ def sync_images(
         stage.fetch(progress, sleep, refetch=refetch)
         stage.judge(gate)
     with lease.database.read() as connection:
-        stands = standing(connection, stage.scope)
+        # Of the store, whatever the run was for, or its numbers would fall to one product's.
+        stands = standing(connection, Scope.of(store))
     return ImagesReport(
         store_id=store.id,
         gate_version=gate,

@@ -234,11 +234,20 @@ def test_one_product_is_redone_through_all_stages(
 ) -> None:
     shop = deployment.stores.stores["atelier"]
     shop.edit(int(some_product), regular_price="77.50", price="77.50")
+    before = ask("sync", "atelier")["stages"]
+    assert not any("only_product" in stage for stage in before.values())
     stages = ask("sync", "atelier", "--product", some_product, "--refetch", "--reembed")["stages"]
     assert stages["raw_products"]["products"] == 1
     assert stages["product_images"]["fetched"] + stages["product_images"]["unchanged"] == 1
     assert stages["image_embeddings"]["embedded"] == 1
     assert stages["qdrant_points"]["upserted"] == 1
+    # How the store stands is told of all of it, or its plots would fall to one.
+    for name in ("wanted", "accepted", "rejected", "products_without_image"):
+        assert stages["product_images"][name] == before["product_images"][name]
+    assert stages["image_embeddings"]["reused"] == before["image_embeddings"]["reused"] - 1
+    assert stages["qdrant_points"]["points"] == before["qdrant_points"]["points"]
+    for stage in ("raw_products", "product_images", "image_embeddings", "qdrant_points"):
+        assert stages[stage]["only_product"] == some_product
 
 
 @pytest.mark.timeout(180)

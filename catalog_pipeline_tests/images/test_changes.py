@@ -99,7 +99,9 @@ def test_refetch_downloads_whatever_is_known(shop: Shop, make_store: MakeStore) 
     shop.sync(make_store())
     one = product_id("atelier", "1")
     report = shop.sync(make_store(), product_id=one, refetch=True)
-    assert (report.fetched, report.unchanged, report.wanted) == (1, 0, 1)
+    assert (report.fetched, report.unchanged, report.requests) == (1, 0, 1)
+    # How the store stands is told of all of it.
+    assert (report.wanted, report.accepted) == (2, 2)
     assert [request.path for request in shop.requests] == ["/b.jpg"]
 
 
