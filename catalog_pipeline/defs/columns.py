@@ -51,6 +51,13 @@ PRODUCTS = {
     "removed_in": "The walk that removed it.",
 }
 
+# In tables of their own: any number to a row.
+IMAGES = (
+    "json",
+    "Id and address of every picture that it lists: the tables product_images and, for those of "
+    "variations, variation_images.",
+)
+
 PRODUCT_IMAGES = {
     "store_id": "The store's id in stores.yaml: the partition.",
     "image_sha256": "SHA-256 of the picture's bytes: its identity everywhere.",
@@ -70,10 +77,10 @@ EMBEDDINGS = {
 
 POINTS = {
     "collection": "The Qdrant collection behind the alias; it carries the model version.",
-    "point_id": "The point's UUID: the product's id for a main image.",
+    "point_id": "The point's UUID: the product's id for a main image, else one of the slot too.",
     "store_id": "The store's id in stores.yaml: the partition, and the tenant in Qdrant.",
     "product_id": "The product that the point stands for.",
-    "slot": "Which of the product's pictures it is; empty for the main one.",
+    "slot": "The image id of the picture in the product's list; empty for the main one.",
     "image_sha256": "The picture whose vector the point holds.",
     "payload_hash": "Digest of the payload that Qdrant acknowledged.",
 }
@@ -156,7 +163,12 @@ RAW_PRODUCTS_SCHEMA = given_schema(
     RAW_PRODUCTS | {f"body.{name}": of for name, of in WOOCOMMERCE.items()}
 )
 ALIAS_SCHEMA = given_schema(ALIAS)
-PRODUCTS_SCHEMA = column_schema(schema.products, PRODUCTS)
+PRODUCTS_SCHEMA = dg.TableSchema(
+    [
+        *column_schema(schema.products, PRODUCTS).columns,
+        *given_schema({"images": IMAGES}).columns,
+    ]
+)
 PRODUCT_IMAGES_SCHEMA = column_schema(schema.image_verdicts, PRODUCT_IMAGES)
 EMBEDDINGS_SCHEMA = column_schema(schema.embeddings, EMBEDDINGS)
 POINTS_SCHEMA = column_schema(schema.points, POINTS)

@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from catalog_pipeline.defs.columns import (
-    WOOCOMMERCE,
-)
+from catalog_pipeline.defs.columns import WOOCOMMERCE
 
 STORES = "woocommerce_stores"
 RAW = "raw_products"
@@ -59,6 +57,7 @@ PRODUCTS_LINEAGE = lineage(
         "price": _body("price"),
         "currency": _of(RAW, "currency"),
         "image_url": _body("images"),
+        "images": _body("images"),
         "product_url": _body("permalink"),
         "type": _body("type"),
         "status": _body("status"),
@@ -81,25 +80,32 @@ PRODUCTS_LINEAGE = lineage(
 PRODUCT_IMAGES_LINEAGE = lineage(
     {
         "store_id": _of(ROWS, "store_id"),
-        "image_sha256": _of(ROWS, "image_url"),
-        "accepted": _of(ROWS, "image_url"),
-        "issues": _of(ROWS, "image_url"),
+        "image_sha256": _of(ROWS, "images"),
+        "accepted": _of(ROWS, "images"),
+        "issues": _of(ROWS, "images"),
     }
 )
 
-EMBEDDINGS_LINEAGE = lineage({"image_sha256": _of(IMAGES, "image_sha256", "accepted")})
+EMBEDDINGS_LINEAGE = lineage(
+    {
+        "image_sha256": _of(IMAGES, "image_sha256", "accepted"),
+        "vector_digest": _of(IMAGES, "image_sha256"),
+    }
+)
 
+# A point's `image_url` is that of its own picture: one of the product's `images`.
 _SHOWN = (
-    *("external_id", "sku", "title", "price", "currency", "categories", "in_stock", "on_sale"),
-    *("product_url", "image_url", "created_at"),
+    *("product_id", "store_id", "external_id", "sku", "title", "price", "currency", "categories"),
+    *("in_stock", "on_sale", "product_url", "images", "created_at"),
 )
 
 POINTS_LINEAGE = lineage(
     {
         "collection": _of(VECTORS, "model_version"),
-        "point_id": _of(ROWS, "product_id"),
+        "point_id": _of(ROWS, "product_id", "images"),
         "store_id": _of(ROWS, "store_id"),
         "product_id": _of(ROWS, "product_id"),
+        "slot": _of(ROWS, "images"),
         "image_sha256": _of(VECTORS, "image_sha256"),
         "payload_hash": [*_of(ROWS, *_SHOWN), *_of(VECTORS, "image_sha256", "model_version")],
     }
@@ -112,7 +118,7 @@ REPORT_LINEAGE = lineage(
         "accepted": _of(IMAGES, "image_sha256", "accepted"),
         "vectors": [*_of(IMAGES, "image_sha256", "accepted"), *_of(VECTORS, "image_sha256")],
         "points": _of(POINTS, "point_id"),
-        "owed_pictures": [*_of(ROWS, "image_url"), *_of(VECTORS, "image_sha256")],
+        "owed_pictures": [*_of(ROWS, "images"), *_of(VECTORS, "image_sha256")],
         "owed_points": [*_of(VECTORS, "image_sha256"), *_of(POINTS, "point_id", "payload_hash")],
     }
 )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import dagster as dg
@@ -17,6 +20,7 @@ from catalog_pipeline.defs.report import AT_LEAST_EVERY
 from catalog_pipeline.defs.stage import RECONNECT
 from catalog_pipeline.products.models import WooProduct
 from catalog_pipeline.stores import StoreConfig
+from catalog_pipeline.vectors.payload import point_payload
 from catalog_pipeline_tests.deployment import STAGES
 
 GRAPH = defs.resolve_asset_graph()
@@ -34,7 +38,7 @@ OWN_COLUMNS = {
     "products": {"store_id"},
     "product_images": {"gate_version", "judged_at"},
     "image_embeddings": {"model_version", "part", "row"},
-    "qdrant_points": {"slot"},
+    "qdrant_points": set(),
     "store_report": {
         *("active", "circuit", "concern", "kind", "last_sync", "points_before"),
         *("quarantined", "status"),
@@ -135,6 +139,19 @@ def test_every_column_that_comes_from_columns_says_from_which(spec: dg.AssetSpec
         for source in sources:
             assert source.asset_key in above, column
             assert source.column_name in columns_of(SPECS[source.asset_key]), column
+
+
+def test_a_payloads_columns_are_its_fields() -> None:
+    product = SimpleNamespace(
+        **dict.fromkeys(columns_of(SPECS[dg.AssetKey("products")]), "a text")
+        | {"categories": [], "price": Decimal(1), "created_at": datetime(2026, 5, 4, tzinfo=UTC)}
+    )
+    fields = point_payload(product, store_id="atelier", image_sha256="0a", model_version="m")
+
+    lineage = SPECS[dg.AssetKey("qdrant_points")].metadata["dagster/column_lineage"]
+    declared = {source.column_name for source in lineage.deps_by_column["payload_hash"]}
+    # The address of the point's own picture, which need not be the main one.
+    assert declared - {"images"} | {"image_url"} == fields.keys()
 
 
 def test_the_source_columns_are_the_fields_that_are_read_of_a_product() -> None:
