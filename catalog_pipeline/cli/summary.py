@@ -42,8 +42,11 @@ def _products(found: Metadata) -> list[str]:
 
 
 def _images(found: Metadata) -> list[str]:
+    accepted = f"{found['accepted']:,} accepted"
+    if found["accepted_contents"] != found["accepted"]:
+        accepted += f" ({found['accepted_contents']:,} different pictures)"
     return [
-        f"{found['fetched']:,} fetched, {found['accepted']:,} accepted",
+        f"{found['fetched']:,} fetched, {accepted}",
         listed("rejected", counts(found.get("rejected"))),
         listed("not fetchable", counts(found.get("refused"))),
         listed("failed for now", counts(found.get("failed"))),

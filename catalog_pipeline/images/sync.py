@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from sqlalchemy import func, select
+
 from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.lease import StoreLease
 from catalog_pipeline.catalog.schema import image_attempts, image_verdicts, images
-from catalog_pipeline.catalog.wanted import Scope
+from catalog_pipeline.catalog.wanted import Scope, accepted_images
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.images.blobs import DamagedBlobError, has_blob, read_blob, write_blob
 from catalog_pipeline.images.decode import Decoder, UndecidedError
@@ -64,6 +66,7 @@ UNDECIDED = "not decoded in time"
 class ImagesReport(Standing):
     """What one run did, and how the store's wanted images stand after it, in distinct URLs.
 
+    `accepted_contents` are the different pictures behind the accepted URLs: what is embedded.
     Of the run: `fetched` pictures of `bytes`, `unchanged` ones (304), `postponed` ones whose host
     stopped answering, `left` ones owed beyond `max_images_per_run` or beyond what hosts gave in
     the time that a run has for it, `remeasured` and `judged` ones,
@@ -72,6 +75,7 @@ class ImagesReport(Standing):
 
     store_id: str
     gate_version: str
+    accepted_contents: int
     fetched: int
     unchanged: int
     postponed: int
@@ -154,9 +158,12 @@ def sync_images(
     with lease.database.read() as connection:
         # Of the store, whatever the run was for, or its numbers would fall to one product's.
         stands = standing(connection, Scope.of(store))
+        contents = select(func.count()).select_from(accepted_images(Scope.of(store)).subquery())
+        accepted_contents = connection.scalar(contents) or 0
     return ImagesReport(
         store_id=store.id,
         gate_version=gate,
+        accepted_contents=accepted_contents,
         seconds=round(time.monotonic() - began, 3),
         **dataclasses.asdict(stands),
         **dataclasses.asdict(tally),

@@ -54,6 +54,8 @@ NUMBERS = {
         "asked": f"""SELECT count(*) FROM ({WANTED}) x
             WHERE outcome = 'fetched' AND attempted_at >= :since""",
         "accepted": f"SELECT count(*) FROM ({WANTED}) x WHERE accepted",
+        "accepted_contents": f"""SELECT count(DISTINCT image_sha256) FROM ({WANTED}) x
+            WHERE accepted""",
         "rejected": f"SELECT count(*) FROM ({WANTED}) x WHERE NOT accepted",
         "gone": f"SELECT count(*) FROM ({WANTED}) x WHERE outcome = 'gone'",
         "refused": f"SELECT count(*) FROM ({WANTED}) x WHERE outcome = 'refused'",
