@@ -57,6 +57,8 @@ NUMBERS = {
         "accepted_contents": f"""SELECT count(DISTINCT image_sha256) FROM ({WANTED}) x
             WHERE accepted""",
         "rejected": f"SELECT count(*) FROM ({WANTED}) x WHERE NOT accepted",
+        "judged": """SELECT count(*) FROM image_verdicts
+            WHERE store_id = :store AND judged_at >= :since""",
         "gone": f"SELECT count(*) FROM ({WANTED}) x WHERE outcome = 'gone'",
         "refused": f"SELECT count(*) FROM ({WANTED}) x WHERE outcome = 'refused'",
         "failed": f"SELECT count(*) FROM ({WANTED}) x WHERE outcome = 'failed'",
@@ -78,6 +80,16 @@ NUMBERS = {
         "quarantined": f"SELECT count(*) FROM ({LOADED}) x WHERE external_id IN ({QUARANTINED})",
     },
 }
+
+
+BYTES = f"""SELECT coalesce(sum(i.bytes), 0) FROM ({WANTED}) x
+    JOIN images i ON i.image_sha256 = x.image_sha256 WHERE outcome = 'fetched'"""
+
+
+def fetched_bytes(database: Database, store_id: str) -> int:
+    """The bytes of all pictures that a store's URLs brought, as after its first sync."""
+    with database.read() as connection:
+        return int(connection.execute(text(BYTES), {"store": store_id}).scalar_one())
 
 
 def held(database: Database, store_id: str, since: datetime) -> dict[str, dict[str, int]]:

@@ -11,12 +11,12 @@ from uuid import UUID
 
 import dagster as dg
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from catalog_pipeline.catalog.database import Database
 from catalog_pipeline.catalog.identity import product_id
 from catalog_pipeline.catalog.overrides import Decision, hide_product
-from catalog_pipeline.catalog.schema import points, products
+from catalog_pipeline.catalog.schema import embeddings, points, products
 from catalog_pipeline.definitions import build_defs
 from catalog_pipeline.removals import ALWAYS_ALLOWED
 from catalog_pipeline.settings import load_settings
@@ -65,7 +65,8 @@ class Run:
 
     def sync(self, **configs: Any) -> dict[str, dict[str, Any]]:
         """Each stage's metadata as plain values, which are those of the database."""
-        since = datetime.now(UTC)
+        since, embedded = datetime.now(UTC), self.embedded()
+        self.shop.traffic.reset()
         result = (
             build_defs()
             .resolve_job_def("sync_store")
@@ -86,7 +87,21 @@ class Run:
         }
         with catalogue() as database:
             assert told(found) == held(database, self.store_id, since)
+        assert found["image_embeddings"]["embedded"] == self.embedded() - embedded
+        asked, images = self.shop.traffic, found["product_images"]
+        of_api = [seen for seen in asked.last if seen.path.startswith("wp-json/")]
+        assert images["requests"] == asked.count() - len(of_api)
+        assert images["fetched"] == asked.images_served
+        assert images["unchanged"] == asked.images_not_modified
+        # The currency is asked for once, before the walks.
+        assert found["raw_products"]["requests"] == len(of_api) - asked.count("currency")
         return found
+
+    def embedded(self) -> int:
+        with catalogue() as database:
+            database.migrate()
+            with database.read() as connection:
+                return connection.scalar(select(func.count()).select_from(embeddings)) or 0
 
     def compared(self) -> dg.AssetCheckEvaluation:
         """What the check says of this store."""
@@ -118,6 +133,24 @@ class Run:
 def shown_numbers(run: Run) -> list[int]:
     loaded = run.loaded()
     return [number for number in run.shop.product_ids("publish") if run.id(number) in loaded]
+
+
+def test_a_run_of_one_product_tells_how_the_whole_store_stands(deployment: Deployment) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = Run(deployment, instance)
+        before = run.sync()
+        number, *_ = shown_numbers(run)
+        run.shop.change_picture(number)
+        only = {"product": str(number)}
+        after = run.sync(
+            raw_products=only, product_images=only, image_embeddings=only, qdrant_points=only
+        )
+
+    assert after["product_images"]["fetched"] == after["image_embeddings"]["embedded"] == 1
+    for stage in ("product_images", "image_embeddings", "qdrant_points"):
+        assert after[stage]["only_product"] == str(number)
+        counted = "dagster/partition_row_count"
+        assert after[stage][counted] == before[stage][counted] > 1
 
 
 def test_bad_news_from_a_store_leaves_the_last_good_in_place(deployment: Deployment) -> None:

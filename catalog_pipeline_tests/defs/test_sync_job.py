@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import dagster as dg
+import orjson
 import pytest
 from sqlalchemy import Select, func, select
 
@@ -31,7 +32,7 @@ from catalog_pipeline.products.archive import Archive
 from catalog_pipeline.settings import load_settings
 from catalog_pipeline.vectors.index import PointFilter
 from catalog_pipeline.vectors.open import open_index
-from catalog_pipeline_tests.defs.held import held, told
+from catalog_pipeline_tests.defs.held import fetched_bytes, held, told
 from catalog_pipeline_tests.deployment import STAGES, Deployment
 
 STORES = ["atelier", "nordhavn"]
@@ -155,6 +156,12 @@ def test_counts_in_the_metadata_are_those_of_the_database(
     walked = synced.metadata("raw_products")
     assert walked["products"] == walked["announced"] == seen
     assert walked["complete"] is True
+    walk = Archive(DataFolder(load_settings().data_dir)).open(store_id, walked["walk_id"])
+    assert walk is not None
+    listed = [record["id"] for _, body in walk.pages() for record in orjson.loads(body)]
+    assert walked["records"] == len(listed)
+    assert walked["duplicates"] == len(listed) - len(set(listed))
+    assert (walked["readings"], walked["unshown"]) == (1, walked["announced"] - len(set(listed)))
     rows = synced.metadata("products")
     assert rows["live"] == summary.live > 20
     assert rows["new"] == summary.products
@@ -167,6 +174,8 @@ def test_counts_in_the_metadata_are_those_of_the_database(
     assert loaded["points"] == loaded["upserted"] == summary.points
     metadata = {stage: synced.metadata(stage) for stage in STAGES}
     assert told(metadata) == held(catalogue, store_id, synced.began)
+    assert judged["bytes"] == fetched_bytes(catalogue, store_id)
+    assert judged["left"] == embedded["left"] == 0
     assert judged["fetched"] > judged["accepted"]
     for stage, count in {
         "raw_products": seen,
