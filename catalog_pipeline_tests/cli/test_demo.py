@@ -41,6 +41,7 @@ INCIDENTAL = {
     "first_walk_id",
     "watermark",
     "part",
+    "vector_digest",
     "row",
     "processed_at",
     "quarantined_at",
