@@ -11,6 +11,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
+from dagster._utils.schedules import get_latest_completed_cron_tick, get_next_cron_tick
 
 from catalog_pipeline.catalog.accepted import stores_in_force
 from catalog_pipeline.catalog.database import Database
@@ -19,10 +20,12 @@ from catalog_pipeline.catalog.syncs import drop_old_syncs
 from catalog_pipeline.defs.checks import reconcile_stores
 from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, VectorIndexResource
 from catalog_pipeline.defs.run_records import KIND
+from catalog_pipeline.defs.schedules import ROUND
 from catalog_pipeline.defs.services import make_ready
 from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.products.archive import Archive
 from catalog_pipeline.products.prune import prune_archive
+from catalog_pipeline.products.timetable import first_walked_at
 from catalog_pipeline.prune import prune_files
 from catalog_pipeline.settings import load_settings
 
@@ -30,6 +33,7 @@ Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 
 # After everything that somebody waits for.
 _TAGS = {KIND: "maintenance", "dagster/priority": "-10"}
+_TICKS = "*/30 * * * *"
 # Three times what any trend looks back.
 _KEEP_RECORDS = timedelta(days=90)
 
@@ -89,23 +93,45 @@ def prune_data_folder() -> None:
 
 
 def _regular(name: str, job: Job, cron: str, description: str) -> dg.ScheduleDefinition:
-    """A schedule that asks for one run of a job, unless that could only fail."""
+    """A schedule that asks for one run of a job in each round, unless that could only fail.
+
+    Args:
+        name: the schedule's.
+        job: what it asks for.
+        cron: when a round begins, in the settings' zone, which is read at each tick.
+        description: for people.
+    """
 
     @dg.schedule(
         name=name,
         job=job,
-        cron_schedule=cron,
+        cron_schedule=_TICKS,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=description,
+        description=f"{description} Looks every half an hour, and makes up for what was missed.",
     )
     def tick(
-        database: DatabaseResource, files: FilesResource, vector_index: VectorIndexResource
+        context: dg.ScheduleEvaluationContext,
+        database: DatabaseResource,
+        files: FilesResource,
+        vector_index: VectorIndexResource,
     ) -> dg.RunRequest | dg.SkipReason:
         try:
-            make_ready(database, files, vector_index)
+            zone, now = load_settings().timezone, context.scheduled_execution_time
+            begin = get_latest_completed_cron_tick(cron, now, zone).astimezone(UTC)
+            found = f"{name}/{begin.isoformat()}"
+            following = (
+                f"the next round begins {get_next_cron_tick(cron, now, zone):%Y-%m-%d %H:%M}"
+            )
+            if context.instance.get_runs_count(dg.RunsFilter(tags={ROUND: found})):
+                return dg.SkipReason(f"asked for already; {following} {zone}")
+            ready = make_ready(database, files, vector_index)
+            with ready.database.read() as connection:
+                first = first_walked_at(connection)
         except CatalogError as error:
             return dg.SkipReason(str(error))
-        return dg.RunRequest(tags=_TAGS)
+        if first is None or first > begin:
+            return dg.SkipReason(f"nothing was stored when the round began; {following} {zone}")
+        return dg.RunRequest(tags={**_TAGS, ROUND: found})
 
     return tick
 
@@ -126,19 +152,19 @@ MAINTENANCE_SCHEDULES = [
         "weekly_archive_pruning",
         prune_archives,
         "0 12 * * sun",
-        "Every Sunday at noon, UTC, when the full walks of the week are done.",
+        "Every Sunday at noon in CATALOG_TIMEZONE, hours after the week's full walks began.",
     ),
     _regular(
         "daily_file_pruning",
         prune_data_folder,
         # What a week must have passed over is seen on the day after; a weekly look needs two weeks.
         "30 12 * * *",
-        "Every day at 12:30, UTC.",
+        "Every day at 12:30 in CATALOG_TIMEZONE.",
     ),
     _regular(
         "weekly_reconciliation",
         reconcile_stores,
         "0 14 * * sun",
-        "Every Sunday at 14:00, UTC, after the full walks whose ids it goes by.",
+        "Every Sunday at 14:00 in CATALOG_TIMEZONE, after the full walks whose ids it goes by.",
     ),
 ]

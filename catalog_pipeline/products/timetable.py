@@ -81,6 +81,13 @@ def read_watermarks(connection: Connection) -> dict[str, datetime]:
     return {row.store_id: row.watermark for row in rows}
 
 
+def first_walked_at(connection: Connection) -> datetime | None:
+    """When the first of the walks on record, of any store, was finished; None if there is none."""
+    found = connection.scalar(select(func.min(walks.c.processed_at)))
+    assert found is None or isinstance(found, datetime)
+    return found
+
+
 def seen_whole_at(connection: Connection, store_id: str, now: datetime) -> datetime | None:
     """When the last walk that proves what a store has was finished; None if there is none."""
     found = connection.scalar(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 import time_machine
-from dagster._utils.schedules import get_next_cron_tick
+from dagster._core.test_utils import create_run_for_test
 
 from catalog_pipeline.catalog.lease import hold_store
 from catalog_pipeline.definitions import build_defs
@@ -65,14 +65,16 @@ def test_files_that_nothing_refers_to_are_noted_first(shops: Shops) -> None:
 
 def test_what_nothing_refers_to_goes_on_the_day_after_its_week(shops: Shops) -> None:
     (schedule,) = (one for one in MAINTENANCE_SCHEDULES if one.job_name == "prune_files")
+    with time_machine.travel(datetime(2026, 3, 1, 11, tzinfo=UTC)):
+        shops.store_products("atelier")
     files = DataFolder(load_settings().data_dir)
     name = blob_name("a" * 64)
     files.write(name, b"nobody's")
-    moment = datetime(2026, 3, 1, 12, tzinfo=UTC)
     there = []
     with shops.database() as database:
         for number in range(9):
-            tick = get_next_cron_tick(str(schedule.cron_schedule), moment, "UTC")
+            tick = datetime(2026, 3, 1 + number, 12, 30, tzinfo=UTC)
+            assert len(requests(shops, schedule, tick, tick + timedelta(minutes=30))) == 1
             # A run begins some moments after its tick, sooner on one day than on another.
             moment = tick + timedelta(seconds=30 - number)
             prune_files(database, files, now=moment)
@@ -80,11 +82,48 @@ def test_what_nothing_refers_to_goes_on_the_day_after_its_week(shops: Shops) -> 
     assert there == [True] * 8 + [False]
 
 
+def requests(
+    shops: Shops, schedule: dg.ScheduleDefinition, *moments: datetime
+) -> list[dg.RunRequest]:
+    """What ticks at these moments ask for; each run is there at once."""
+    asked = []
+    for moment in moments:
+        for request in shops.schedule_tick(schedule, moment).run_requests or []:
+            create_run_for_test(shops.instance, job_name=schedule.job_name, tags=dict(request.tags))
+            asked.append(request)
+    return asked
+
+
+def test_rounds_go_by_the_zone_of_the_walks_and_are_made_up_for(
+    shops: Shops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CATALOG_TIMEZONE", "America/Los_Angeles")
+    (schedule,) = (one for one in MAINTENANCE_SCHEDULES if one.job_name == "prune_archives")
+    # In the morning of a Sunday over there, while the full walks of the week are made.
+    sunday = datetime(2026, 3, 1, 15, tzinfo=UTC)
+    found = shops.schedule_tick(schedule, sunday)
+    assert "nothing was stored when the round began" in (found.skip_message or "")
+    with time_machine.travel(sunday):
+        shops.store_products("atelier")
+    noon = datetime(2026, 3, 1, 20, tzinfo=UTC)
+    assert requests(shops, schedule, sunday, noon - timedelta(minutes=30)) == []
+    (request,) = requests(shops, schedule, noon, noon + timedelta(minutes=30))
+    assert request.tags["catalog/round"].endswith("/2026-03-01T20:00:00+00:00")
+    again = shops.schedule_tick(schedule, datetime(2026, 3, 2, tzinfo=UTC))
+    assert "the next round begins 2026-03-08 12:00 America" in (again.skip_message or "")
+    # By then the clocks over there were put forward; the machine slept till Tuesday.
+    tuesday = datetime(2026, 3, 10, 12, tzinfo=UTC)
+    (request,) = requests(shops, schedule, tuesday)
+    assert request.tags["catalog/round"].endswith("/2026-03-08T19:00:00+00:00")
+
+
 @pytest.mark.parametrize("schedule", MAINTENANCE_SCHEDULES, ids=lambda schedule: schedule.name)
 def test_a_service_that_is_away_is_the_one_reason(
     shops: Shops, monkeypatch: pytest.MonkeyPatch, schedule: dg.ScheduleDefinition
 ) -> None:
-    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    now = datetime(2026, 3, 1, 14, tzinfo=UTC)
+    with time_machine.travel(datetime(2026, 2, 20, tzinfo=UTC)):
+        shops.store_products("atelier")
     assert len(shops.schedule_tick(schedule, now).run_requests or []) == 1
     monkeypatch.setenv("CATALOG_QDRANT_URL", "http://127.0.0.1:9")
     found = shops.schedule_tick(schedule, now)
