@@ -268,7 +268,7 @@ def _owed_fetches(ask: Ask) -> Select[Any]:
         and_(
             last.outcome == "fetched",
             or_(last.etag.is_not(None), last.last_modified.is_not(None)),
-            last.attempted_at < _last_full_walk(store.id),
+            last.attempted_at < _last_full_walk(store.id, ask.now),
         ),
     ]
     if store.allow_private_addresses:
@@ -294,11 +294,19 @@ def _owed_fetches(ask: Ask) -> Select[Any]:
     )
 
 
-def _last_full_walk(store_id: str) -> ScalarSelect[Any]:
-    """When the rows of the store's last complete full walk were committed."""
+def _last_full_walk(store_id: str, now: datetime) -> ScalarSelect[Any]:
+    """When the rows of the store's last complete full walk were committed.
+
+    One of a clock that ran ahead is none, or every run until then would look at each picture again.
+    """
     return (
         select(func.max(walks.c.processed_at))
-        .where(walks.c.store_id == store_id, walks.c.kind == "full", walks.c.complete)
+        .where(
+            walks.c.store_id == store_id,
+            walks.c.kind == "full",
+            walks.c.complete,
+            walks.c.processed_at <= now,
+        )
         .scalar_subquery()
     )
 

@@ -26,9 +26,9 @@ def shop(
     return Shop(httpserver, database, DataFolder(str(tmp_path_factory.mktemp("data"))))
 
 
-def walked(shop: Shop, kind: str, *, complete: bool = True) -> None:
+def walked(shop: Shop, kind: str, *, complete: bool = True, ahead: timedelta = timedelta()) -> None:
     """A walk whose rows are committed a moment after all that was asked so far."""
-    now = datetime.now(UTC)
+    now = datetime.now(UTC) + ahead
     row = {
         "store_id": "atelier",
         "walk_id": f"{now:%Y%m%dT%H%M%S%f}",
@@ -56,6 +56,9 @@ def test_a_full_walk_asks_again_and_a_304_costs_no_download(
     walked(shop, "full")
     report = shop.sync(make_store())
     assert (report.unchanged, report.fetched, report.bytes) == (2, 0, 0)
+    assert shop.sync(make_store()).requests == 0
+    # Of a clock that ran ahead, it would come after every look.
+    walked(shop, "full", ahead=timedelta(days=365))
     assert shop.sync(make_store()).requests == 0
 
 
