@@ -177,7 +177,7 @@ def raw_products(
                 report,
                 first=("kind", "complete", "reason", "products", "announced"),
                 moments=("server_clock", "watermark"),
-                without=("digest",),
+                without=("digest", "news"),
             ),
             "seconds": round(seconds, 3),
             "store": dg.MetadataValue.url(store.url),
@@ -191,7 +191,7 @@ def raw_products(
 
 def _version(context: dg.AssetExecutionContext, report: WalkReport) -> str:
     """Of the bytes that were read; the last one's while a store has nothing new to say."""
-    last = None if report.records else last_materialisation(context)
+    last = last_materialisation(context) if report.news == 0 else None
     kept = last and last.asset_materialization and last.asset_materialization.tags
     return (kept or {}).get(_DATA_VERSION) or report.digest
 

@@ -142,10 +142,10 @@ def _orders(
     if in_another_currency or (state.watermark is None and request.product is None):
         return (WalkOrder(known=known),)
     if request.product is not None:
-        return (WalkOrder("product", product=request.product),)
+        return (WalkOrder("product", product=request.product, known=known),)
     if whole:
         return (WalkOrder(known=known),)
-    incremental = WalkOrder("incremental", since=state.watermark)
+    incremental = WalkOrder("incremental", since=state.watermark, known=known)
     choices: dict[WalkChoice, tuple[WalkOrder, ...]] = {
         "auto": (incremental,),
         "incremental": (incremental,),
@@ -209,6 +209,7 @@ def together(reports: list[WalkReport]) -> WalkReport:
     last = reports[-1]
     if len(reports) == 1:
         return last
+    news = [report.news for report in reports]
     return replace(
         last,
         kind=" + ".join(report.kind for report in reports),
@@ -220,6 +221,7 @@ def together(reports: list[WalkReport]) -> WalkReport:
         records=sum(report.records for report in reports),
         bytes=sum(report.bytes for report in reports),
         digest=digest([report.digest for report in reports]),
+        news=None if None in news else sum(filter(None, news)),
         requests=sum(report.requests for report in reports),
         retries=sum(report.retries for report in reports),
         throttles=sum(report.throttles for report in reports),

@@ -119,7 +119,8 @@ class WalkOrder:
         since: the watermark that an incremental walk begins at.
         product: the id of the one product to read.
         images: the store's setting, which the archive keeps: variations are read for `all` alone.
-        known: what is stored; a full walk or sweep asks for each of these that it does not find.
+        known: what is stored; a full walk or sweep asks for each of these that it does not find,
+            and other walks tell whether anything that they bring is news.
     """
 
     kind: WalkKind = "full"
@@ -213,7 +214,8 @@ class Verdict:
     """Whether a walk that came to its end saw everything, by the source's own totals.
 
     `unshown` counts products that the source counts and does not show, whoever asks; `unshown_ids`
-    names those of them that are stored. `readings` says how often the listing was read.
+    names those of them that are stored. `readings` says how often the listing was read. `news`
+    counts products that are not as they are stored; None where the walk did not compare them.
     """
 
     complete: bool
@@ -222,6 +224,7 @@ class Verdict:
     readings: int = 1
     unshown: int = 0
     unshown_ids: tuple[str, ...] = ()
+    news: int | None = None
 
 
 class SourceWalk(Protocol):

@@ -32,7 +32,7 @@ class WalkReport:
 
     `readings` says how often the listing was read, `unshown` how many products the store counts
     and does not show. `watermark` is the one that the walk began at, None where it covers all;
-    `digest` is of the pages' bytes.
+    `digest` is of the pages' bytes, `news` as in `Verdict`.
     """
 
     walk_id: str
@@ -52,6 +52,7 @@ class WalkReport:
     unshown: int
     bytes: int
     digest: str
+    news: int | None
     requests: int
     retries: int
     throttles: int
@@ -110,10 +111,11 @@ def walk_store(
         with suppress(OSError):
             finish(Verdict(complete=False, reason=_reason(error), announced=walk.start.announced))
         raise
-    manifest = finish(walk.verdict())
+    verdict = walk.verdict()
+    manifest = finish(verdict)
     if not manifest.complete:
         logger.info("walk %s proves nothing: %s", manifest.walk_id, manifest.reason)
-    return _report(manifest, writer.digest)
+    return _report(manifest, writer.digest, verdict.news)
 
 
 def _check_room(store_id: str, size: int, announced: int | None) -> None:
@@ -164,7 +166,7 @@ def _manifest(
     )
 
 
-def _report(manifest: WalkManifest, digest: str) -> WalkReport:
+def _report(manifest: WalkManifest, digest: str, news: int | None) -> WalkReport:
     return WalkReport(
         walk_id=manifest.walk_id,
         kind=manifest.kind,
@@ -183,6 +185,7 @@ def _report(manifest: WalkManifest, digest: str) -> WalkReport:
         unshown=manifest.unshown,
         bytes=manifest.bytes,
         digest=digest,
+        news=news,
         requests=manifest.requests,
         retries=manifest.retries,
         throttles=manifest.throttles,

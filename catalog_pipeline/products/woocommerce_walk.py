@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, timedelta
@@ -95,6 +95,7 @@ class WooCommerceWalk:
         # What the store shows or counts when asked by id counts in every later reading as well.
         self._found_by_id: list[str | None] = []
         self._outdated: dict[str, None] = {}
+        self._news: set[str] = set()
         self._unshown_ids: list[str] = []
         # Answers to questions by id came without totals, so what they leave out proves nothing.
         self._blind = False
@@ -122,7 +123,9 @@ class WooCommerceWalk:
         yield from self._listing()
         yield from self._whole(tuple(self._outdated))
         if self._doubt is None and self._order.kind in PROVING_KINDS:
-            yield from self._trash(self._missing())
+            gone = self._missing()
+            self._news.update(gone)
+            yield from self._trash(gone)
 
     def verdict(self) -> Verdict:
         """Complete if the store's totals were met, or two readings in a row agreed."""
@@ -138,6 +141,8 @@ class WooCommerceWalk:
             readings=self._readings,
             unshown=unshown + len(self._unshown_ids),
             unshown_ids=tuple(self._unshown_ids),
+            # A full walk alone shows what changed without a date: its bytes are the word on it.
+            news=None if self._order.kind == "full" else len(self._news),
         )
 
     # --- the listing ------------------------------------------------------------------------
@@ -189,6 +194,7 @@ class WooCommerceWalk:
                     yield Page(answer.body, ids, IDS_PAGE)
                     continue
                 if self._order.kind == "incremental":
+                    self._note_news(_sightings(answer))
                     self._remember(answer)
                 yield Page(answer.body, ids, PRODUCTS_PAGE)
 
@@ -199,11 +205,16 @@ class WooCommerceWalk:
 
     def _compare(self, answer: Answer) -> None:
         """Take note of the products that are not the ones that are stored."""
-        shown = {found.external_id: found for found in map(sighting, answer.data) if found}
-        stored = self._order.known.sightings(tuple(shown))
+        shown = _sightings(answer)
+        stored = self._note_news(shown)
         for external, found in shown.items():
             if self._just_read.get(external, stored.get(external)) != found:
                 self._outdated[external] = None
+
+    def _note_news(self, shown: Mapping[str, Sighting]) -> Mapping[str, Sighting]:
+        stored = self._order.known.sightings(tuple(shown))
+        self._news.update(one for one, found in shown.items() if stored.get(one) != found)
+        return stored
 
     def _read(self, number: int, given_up: threading.Event) -> Answer:
         query = {**listing_query(self._order), "per_page": self._per_page, "page": number}
@@ -234,6 +245,8 @@ class WooCommerceWalk:
             answer = self._by_id(asked, "any")
             shown = tuple(external_id(record) for record in answer.data)
             self._note(shown, reading)
+            if self._order.kind == "product":
+                self._note_news(_sightings(answer))
             if reading is not None:
                 hidden = self._hidden(asked, shown, Totals.of(answer).products)
                 self._unshown_ids.extend(hidden)
@@ -269,6 +282,7 @@ class WooCommerceWalk:
         self._doubt = "one product was asked for, which proves nothing of the others"
         yield from self._whole([product])
         if product not in self._seen:
+            self._news.add(product)
             pages = list(self._trash([product]))
             where = "has it in its trash" if pages else "does not have it"
             self._doubt = f"product {product} was asked for, and the store {where}"
@@ -310,6 +324,10 @@ def listing_query(order: WalkOrder) -> dict[str, str | int]:
         query["modified_after"] = f"{after:%Y-%m-%dT%H:%M:%S}"
         query["dates_are_gmt"] = "true"
     return query
+
+
+def _sightings(answer: Answer) -> dict[str, Sighting]:
+    return {found.external_id: found for found in map(sighting, answer.data) if found}
 
 
 def _agree(first: Reading, second: Reading) -> bool:

@@ -193,6 +193,7 @@ def test_several_walks_of_a_run_are_told_as_one() -> None:
         unshown=7,
         bytes=8,
         digest="a",
+        news=12,
         requests=9,
         retries=10,
         throttles=11,
@@ -221,11 +222,13 @@ def test_several_walks_of_a_run_are_told_as_one() -> None:
         records=4,
         bytes=16,
         digest=together([first, last]).digest,
+        news=24,
         requests=18,
         retries=20,
         throttles=22,
     )
     assert together([last, last]).reason is None
+    assert together([first, replace(last, news=None)]).news is None
     assert together([first, first]).reason == "cut off; cut off"
     # Another page of either is another reading.
     readings = [(first, last), (first, first), (last, last)]
