@@ -93,7 +93,7 @@ def prune_files(
         files: its data folder.
         keep: how long a file must have been without a reference, a draft untouched.
         now: for tests.
-        progress: called with the folders of pictures looked at and those there can be.
+        progress: called with the groups of pictures looked at and those there are.
 
     Raises:
         CatalogError: as `compact_parts`.

@@ -48,7 +48,7 @@ def prune(days: int | None, as_json: bool) -> None:
         def looked_at(done: int, total: int) -> None:
             if done == 1:
                 progress.begin("pruning")
-            progress.count(done, total, "folders of pictures")
+            progress.count(done, total, "groups of pictures")
 
         folder = DataFolder(settings.data_dir)
         report = prune_files(database, folder, keep=keep, progress=looked_at)

@@ -188,7 +188,7 @@ def test_a_terminal_is_told_where_the_pictures_are(
     [
         (["archive", "replay", "--store", "atelier"], "records"),
         (["reconcile", "atelier"], "0 of 1 stores"),
-        (["files", "prune"], "256 of 256 folders of pictures"),
+        (["files", "prune"], "16 of 16 groups of pictures"),
     ],
 )
 def test_a_terminal_sees_long_work_go_on_and_a_pipe_does_not(
