@@ -29,10 +29,13 @@ _BATCH: Final = 16
 
 
 class NoModel:
-    """As much of an `Embedder` as the embedding stage uses."""
+    """As much of an `Embedder` as the stages use."""
 
     spec = NO_MODEL
     loaded = None
+
+    def expect(self) -> None:
+        """There is nothing to import."""
 
     def load(self) -> None:
         """There is nothing to load."""

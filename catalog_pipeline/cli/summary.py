@@ -43,8 +43,8 @@ def _products(found: Metadata) -> list[str]:
 
 def _images(found: Metadata) -> list[str]:
     accepted = f"{found['accepted']:,} accepted"
-    if found["accepted_contents"] != found["accepted"]:
-        accepted += f" ({found['accepted_contents']:,} different pictures)"
+    if found["accepted_distinct"] != found["accepted"]:
+        accepted += f" ({found['accepted_distinct']:,} different pictures)"
     return [
         f"{found['fetched']:,} fetched, {accepted}",
         listed("rejected", counts(found.get("rejected"))),

@@ -22,7 +22,7 @@ from catalog_pipeline.defs.stage import RECONNECT, OneProduct, log_progress, sta
 from catalog_pipeline.exhibits.contact_sheet import contact_sheet, measurement_histograms
 from catalog_pipeline.images.sync import sync_images
 
-FIRST = ("fetched", "unchanged", "failed", "accepted", "accepted_contents", "rejected")
+FIRST = ("fetched", "unchanged", "failed", "accepted", "accepted_distinct", "rejected")
 
 
 class ImagesConfig(OneProduct):
@@ -62,7 +62,7 @@ def product_images(
     in a worker process, records its measurements, and judges them by the store's thresholds.
     Changed thresholds re-judge the recorded measurements; nothing is fetched again.
 
-    Counts are of addresses; `accepted_contents` is of different pictures, which is what
+    Counts are of addresses; `accepted_distinct` is of different pictures, which is what
     `image_embeddings` and `catalog status` count: a store may show one picture at several.
 
     **When it fails**: a picture that cannot be fetched or decoded never fails the asset; it is

@@ -66,7 +66,7 @@ UNDECIDED = "not decoded in time"
 class ImagesReport(Standing):
     """What one run did, and how the store's wanted images stand after it, in distinct URLs.
 
-    `accepted_contents` are the different pictures behind the accepted URLs: what is embedded.
+    `accepted_distinct` counts the different pictures behind the accepted URLs: what is embedded.
     Of the run: `fetched` pictures of `bytes`, `unchanged` ones (304), `postponed` ones whose host
     stopped answering, `left` ones owed beyond `max_images_per_run` or beyond what hosts gave in
     the time that a run has for it, `remeasured` and `judged` ones,
@@ -75,7 +75,7 @@ class ImagesReport(Standing):
 
     store_id: str
     gate_version: str
-    accepted_contents: int
+    accepted_distinct: int
     fetched: int
     unchanged: int
     postponed: int
@@ -159,11 +159,11 @@ def sync_images(
         # Of the store, whatever the run was for, or its numbers would fall to one product's.
         stands = standing(connection, Scope.of(store))
         contents = select(func.count()).select_from(accepted_images(Scope.of(store)).subquery())
-        accepted_contents = connection.scalar(contents) or 0
+        accepted_distinct = connection.scalar(contents) or 0
     return ImagesReport(
         store_id=store.id,
         gate_version=gate,
-        accepted_contents=accepted_contents,
+        accepted_distinct=accepted_distinct,
         seconds=round(time.monotonic() - began, 3),
         **dataclasses.asdict(stands),
         **dataclasses.asdict(tally),

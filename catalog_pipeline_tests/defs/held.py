@@ -54,7 +54,7 @@ NUMBERS = {
         "asked": f"""SELECT count(*) FROM ({WANTED}) x
             WHERE outcome = 'fetched' AND attempted_at >= :since""",
         "accepted": f"SELECT count(*) FROM ({WANTED}) x WHERE accepted",
-        "accepted_contents": f"""SELECT count(DISTINCT image_sha256) FROM ({WANTED}) x
+        "accepted_distinct": f"""SELECT count(DISTINCT image_sha256) FROM ({WANTED}) x
             WHERE accepted""",
         "rejected": f"SELECT count(*) FROM ({WANTED}) x WHERE NOT accepted",
         "judged": """SELECT count(*) FROM image_verdicts

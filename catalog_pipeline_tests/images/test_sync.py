@@ -299,7 +299,7 @@ def test_equal_bytes_are_decoded_once(shop: Shop, make_store: MakeStore) -> None
     shop.offers(shop.url("/a.jpg"), shop.url("/b.jpg"))
     report = shop.sync(make_store())
     assert (report.fetched, shop.decoder.calls, len(shop.rows(images))) == (1, 0, 1)
-    assert (report.accepted, report.accepted_contents) == (2, 1)
+    assert (report.accepted, report.accepted_distinct) == (2, 1)
 
 
 def test_removed_and_left_out_products_want_nothing(shop: Shop, make_store: MakeStore) -> None:
