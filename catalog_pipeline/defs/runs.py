@@ -1,4 +1,4 @@
-"""What the Dagster instance says of the runs of stores, and the end of runs that have died.
+"""What the Dagster instance says of the runs of stores, and help for those that are stuck or dead.
 
 Starting runs does not belong here, nor what they did (`run_records.py`).
 """
@@ -15,6 +15,7 @@ from dagster import (
     RunRecord,
     RunsFilter,
 )
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 from catalog_pipeline.catalog.lease import Held
 from catalog_pipeline.processes import is_running, this_process
@@ -53,6 +54,24 @@ def executed_here(run_id: str) -> dict[str, str]:
     They name the run too: whoever runs it once more copies its tags.
     """
     return {EXECUTED_BY: f"{this_process()}|{run_id}"}
+
+
+def hand_out_free_slots(instance: DagsterInstance) -> list[str]:
+    """Hand free slots of pools to steps that wait in vain for one; returns these pools.
+
+    Dagster looks whether a slot is free and then, in another transaction, has the step wait. One
+    that was freed between the two is handed to nobody before the next step frees it again.
+    """
+    storage, handed = instance.event_log_storage, []
+    if not isinstance(storage, SqlEventLogStorage):
+        return []
+    for pool in sorted(storage.get_concurrency_keys()):
+        waiting = storage.get_concurrency_info(pool).pending_step_count
+        if waiting and storage.has_unassigned_slots(pool):
+            # Should it be handed out twice, the second claim finds no slot and goes on waiting.
+            storage.assign_pending_steps([pool])
+            handed.append(pool)
+    return handed
 
 
 def end_dead_runs(

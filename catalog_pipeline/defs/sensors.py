@@ -20,7 +20,11 @@ from catalog_pipeline.defs.backlog import Backlogs, decided
 from catalog_pipeline.defs.partitions import STORES, stores_partitions
 from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, VectorIndexResource
 from catalog_pipeline.defs.run_records import settle
-from catalog_pipeline.defs.runs import end_dead_runs, stores_with_unfinished_runs
+from catalog_pipeline.defs.runs import (
+    end_dead_runs,
+    hand_out_free_slots,
+    stores_with_unfinished_runs,
+)
 from catalog_pipeline.defs.services import Ready, make_ready, reach_database
 from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.products.circuit import (
@@ -110,10 +114,15 @@ def poll_stores(
 @dg.sensor(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Keeps the table of syncs in step with Dagster's runs, and ends dead ones.",
+    description=(
+        "Keeps the table of syncs in step with Dagster's runs, ends dead ones, and hands a free "
+        "slot of a pool to a step that waits for one in vain."
+    ),
 )
 def record_runs(context: dg.SensorEvaluationContext, database: DatabaseResource) -> dg.SkipReason:
     """Bring the record of runs up to date; never asks for a run."""
+    for pool in hand_out_free_slots(context.instance):
+        context.log.warning("pool %s: a free slot was handed to a step that waited in vain", pool)
     try:
         catalog = reach_database(database)
         _end_dead_runs(context, held_stores(catalog))

@@ -12,6 +12,7 @@ from uuid import uuid4
 import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.test_utils import create_run_for_test
 
 from catalog_pipeline.catalog.syncs import Sync, last_syncs, standing_failures
@@ -90,6 +91,22 @@ def test_a_killed_process_ends_as_a_failed_record(shops: Shops) -> None:
     assert found.keys() == {"failure", "started"}
     assert found["failure"].completed_at is not None
     assert "The process that executed this run is gone" in (found["failure"].error or "")
+
+
+def test_a_step_that_waits_for_a_free_slot_in_vain_is_handed_it(shops: Shops) -> None:
+    """As where the slot was freed between Dagster's look at it and the step's joining the queue."""
+    storage = shops.instance.event_log_storage
+    assert isinstance(storage, SqlEventLogStorage)
+    storage.set_concurrency_slots("gpu", 1)
+    for run, is_handed in (("first", True), ("second", False)):
+        storage.add_pending_step("gpu", run, "image_embeddings", should_assign=False)
+        assert not storage.claim_concurrency_slot("gpu", run, "image_embeddings").is_claimed
+        shops.tick(record_runs)
+        claimed = storage.claim_concurrency_slot("gpu", run, "image_embeddings")
+        # One at a time, all the same.
+        assert claimed.is_claimed is is_handed
+    storage.free_concurrency_slots_for_run("first")
+    assert storage.claim_concurrency_slot("gpu", "second", "image_embeddings").is_claimed
 
 
 def test_a_run_that_goes_on_is_recorded_until_it_ends(shops: Shops) -> None:
