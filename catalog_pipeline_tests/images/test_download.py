@@ -361,7 +361,9 @@ def test_an_encoding_that_was_not_asked_for_is_refused(
     httpserver.expect_request("/a.jpg").respond_with_data(
         b"\x1f\x8b" + b"x" * 50, headers={"Content-Encoding": "gzip"}
     )
-    assert fetch(make_store(), httpserver.url_for("/a.jpg")).outcome == "refused"
+    found = fetch(make_store(), httpserver.url_for("/a.jpg"))
+    reason = "content encoding that was not asked for"
+    assert (found.outcome, found.reason) == ("refused", reason)
 
 
 def test_an_empty_answer_is_a_failure(httpserver: HTTPServer, make_store: MakeStore) -> None:
@@ -380,9 +382,11 @@ def test_redirects_are_followed(httpserver: HTTPServer, make_store: MakeStore, s
     assert (found.outcome, found.requests) == ("fetched", 2)
 
 
-@pytest.mark.parametrize(("hops", "outcome"), [(3, "fetched"), (4, "refused")])
+@pytest.mark.parametrize(
+    ("hops", "outcome", "reason"), [(3, "fetched", None), (4, "refused", "too many redirects")]
+)
 def test_no_more_than_three_redirects_are_followed(
-    httpserver: HTTPServer, make_store: MakeStore, hops: int, outcome: str
+    httpserver: HTTPServer, make_store: MakeStore, hops: int, outcome: str, reason: str | None
 ) -> None:
     for hop in range(hops):
         httpserver.expect_request(f"/{hop}").respond_with_data(
@@ -390,7 +394,7 @@ def test_no_more_than_three_redirects_are_followed(
         )
     httpserver.expect_request(f"/{hops}").respond_with_data(PICTURE)
     found = fetch(make_store(), httpserver.url_for("/0"))
-    assert (found.outcome, found.requests) == (outcome, 4)
+    assert (found.outcome, found.requests, found.reason) == (outcome, 4, reason)
 
 
 @pytest.mark.parametrize(
@@ -526,10 +530,14 @@ def test_tls_is_verified_by_name_and_a_private_authority_can_be_named(
     secure_server.expect_request("/down.jpg").respond_with_data(
         b"", status=302, headers={"Location": f"http://localhost:{secure_server.port}/a.jpg"}
     )
+    secure_server.expect_request("/aside.jpg").respond_with_data(
+        b"", status=302, headers={"Location": "a.jpg"}
+    )
     ports = [secure_server.port]
     trusting = make_store(image_ports=ports, ca_file=str(ca_file))
     url = secure_server.url_for("/a.jpg")
     assert fetch(trusting, url).outcome == "fetched"
+    assert fetch(trusting, secure_server.url_for("/aside.jpg")).outcome == "fetched"
     found = fetch(trusting, secure_server.url_for("/down.jpg"))
     assert (found.outcome, found.reason) == ("refused", "redirect from https to http")
     sleeps: list[float] = []
