@@ -440,13 +440,8 @@ def test_a_product_that_comes_back_meanwhile_keeps_its_picture(
     assert attempts(any_database) == {("atelier", URL)}
 
 
-def test_where_files_went_and_their_removal_was_not_recorded_nothing_vouches_for_them(
-    any_database: Database, files: DataFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sha, _ = write_blob(files, b"lost")
-    shown(any_database, sha)
-    removed(any_database)
-    prune_files(any_database, files, now=NOW)
+def dies_in_pruning(database: Database, files: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file goes, and with it the machine, before anything of it is recorded."""
     remove = DataFolder.remove
 
     def dies(self: DataFolder, name: str) -> None:
@@ -456,7 +451,17 @@ def test_where_files_went_and_their_removal_was_not_recorded_nothing_vouches_for
     with monkeypatch.context() as patched:
         patched.setattr(DataFolder, "remove", dies)
         with pytest.raises(OSError, match="gone"):
-            prune_files(any_database, files, now=NOW + WEEK)
+            prune_files(database, files, now=NOW + WEEK)
+
+
+def test_where_files_went_and_their_removal_was_not_recorded_nothing_vouches_for_them(
+    any_database: Database, files: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha, _ = write_blob(files, b"lost")
+    shown(any_database, sha)
+    removed(any_database)
+    prune_files(any_database, files, now=NOW)
+    dies_in_pruning(any_database, files, monkeypatch)
     assert not has_blob(files, sha)
     assert attempts(any_database) == set()
     assert prune_files(any_database, files, now=NOW + WEEK).waiting == 0
@@ -468,16 +473,7 @@ def test_a_crash_between_file_and_record_is_harmless(
     for content in (b"one", b"two", b"three"):
         write_blob(files, content)
     prune_files(database, files, now=NOW)
-    remove = DataFolder.remove
-
-    def dies(self: DataFolder, name: str) -> None:
-        remove(self, name)
-        raise OSError("the machine is gone")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(DataFolder, "remove", dies)
-        with pytest.raises(OSError, match="gone"):
-            prune_files(database, files, now=NOW + WEEK)
+    dies_in_pruning(database, files, monkeypatch)
     report = prune_files(database, files, now=NOW + WEEK)
     assert (report.removed_blobs, report.waiting) == (2, 0)
 

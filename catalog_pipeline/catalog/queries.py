@@ -82,6 +82,12 @@ def some_loaded_products(
     return connection.execute(statement).all()
 
 
+def count_accepted(connection: Connection, scope: Scope) -> int:
+    """How many distinct contents of a store are good enough, and so should have a vector."""
+    accepted = accepted_images(scope).subquery()
+    return connection.scalar(select(func.count()).select_from(accepted)) or 0
+
+
 def summarise_store(
     connection: Connection, scope: Scope, model_version: str | None, collection: str | None
 ) -> StoreSummary:

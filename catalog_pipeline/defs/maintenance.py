@@ -11,7 +11,6 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
-from dagster._utils.schedules import get_latest_completed_cron_tick, get_next_cron_tick
 
 from catalog_pipeline.catalog.accepted import stores_in_force
 from catalog_pipeline.catalog.database import Database
@@ -20,7 +19,7 @@ from catalog_pipeline.catalog.syncs import drop_old_syncs
 from catalog_pipeline.defs.checks import reconcile_stores
 from catalog_pipeline.defs.resources import DatabaseResource, FilesResource, VectorIndexResource
 from catalog_pipeline.defs.run_records import KIND
-from catalog_pipeline.defs.schedules import ROUND
+from catalog_pipeline.defs.schedules import ROUND, round_at
 from catalog_pipeline.defs.services import make_ready
 from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.products.archive import Archive
@@ -116,21 +115,19 @@ def _regular(name: str, job: Job, cron: str, description: str) -> dg.ScheduleDef
         vector_index: VectorIndexResource,
     ) -> dg.RunRequest | dg.SkipReason:
         try:
-            zone, now = load_settings().timezone, context.scheduled_execution_time
-            begin = get_latest_completed_cron_tick(cron, now, zone).astimezone(UTC)
+            begin, following = round_at(cron, context.scheduled_execution_time)
             found = f"{name}/{begin.isoformat()}"
-            following = (
-                f"the next round begins {get_next_cron_tick(cron, now, zone):%Y-%m-%d %H:%M}"
-            )
             if context.instance.get_runs_count(dg.RunsFilter(tags={ROUND: found})):
-                return dg.SkipReason(f"asked for already; {following} {zone}")
+                return dg.SkipReason(f"asked for already; the next round begins {following}")
             ready = make_ready(database, files, vector_index)
             with ready.database.read() as connection:
                 first = first_walked_at(connection)
         except CatalogError as error:
             return dg.SkipReason(str(error))
         if first is None or first > begin:
-            return dg.SkipReason(f"nothing was stored when the round began; {following} {zone}")
+            return dg.SkipReason(
+                f"nothing was stored when the round began; the next one begins {following}"
+            )
         return dg.RunRequest(tags={**_TAGS, ROUND: found})
 
     return tick

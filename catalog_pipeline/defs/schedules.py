@@ -147,6 +147,17 @@ weekly_light_walks = _schedule(
 )
 
 
+def round_at(cron: str, now: datetime) -> tuple[datetime, str]:
+    """When the last round of a cron expression in the settings' zone began, and the next one will.
+
+    Raises:
+        ConfigurationError: the settings are wrong.
+    """
+    zone = load_settings().timezone
+    begin = get_latest_completed_cron_tick(cron, now, zone).astimezone(UTC)
+    return begin, f"{get_next_cron_tick(cron, now, zone):%Y-%m-%d %H:%M} {zone}"
+
+
 @dataclass(frozen=True)
 class _Round:
     """One night, or one week, as a tick finds it."""
@@ -163,10 +174,8 @@ class _Round:
         Raises:
             ConfigurationError: the settings are wrong.
         """
-        zone, cron = load_settings().timezone, rule.cron()
         now = context.scheduled_execution_time.astimezone(UTC)
-        begin = get_latest_completed_cron_tick(cron, now, zone).astimezone(UTC)
-        return cls(rule, now, begin, f"{get_next_cron_tick(cron, now, zone):%Y-%m-%d %H:%M} {zone}")
+        return cls(rule, now, *round_at(rule.cron(), now))
 
     @property
     def name(self) -> str:

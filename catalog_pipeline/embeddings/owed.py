@@ -11,14 +11,8 @@ from catalog_pipeline.catalog.schema import embeddings
 from catalog_pipeline.catalog.wanted import Scope, accepted_images
 
 
-def count_accepted(connection: Connection, scope: Scope) -> int:
-    """How many distinct images of a store should have a vector."""
-    accepted = accepted_images(scope).subquery()
-    return connection.scalar(select(func.count()).select_from(accepted)) or 0
-
-
 def count_owed(connection: Connection, scope: Scope, model_version: str | None) -> int:
-    """How many of them have none by this model; all of them if it is None."""
+    """How many accepted images have no vector by this model; all of them if it is None."""
     owed = _owed(scope, model_version).subquery()
     return connection.scalar(select(func.count()).select_from(owed)) or 0
 

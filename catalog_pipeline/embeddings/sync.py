@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from catalog_pipeline.catalog.bulk import insert_missing, upsert
 from catalog_pipeline.catalog.lease import StoreLease
+from catalog_pipeline.catalog.queries import count_accepted
 from catalog_pipeline.catalog.schema import embeddings, models
 from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.embeddings.encode import (
@@ -31,7 +32,7 @@ from catalog_pipeline.embeddings.encode import (
     Vectors,
 )
 from catalog_pipeline.embeddings.model import ModelSpec
-from catalog_pipeline.embeddings.owed import count_accepted, count_owed, owed_images
+from catalog_pipeline.embeddings.owed import count_owed, owed_images
 from catalog_pipeline.embeddings.parts import MAX_VECTORS, write_part
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.images.blobs import read_blob
@@ -115,9 +116,7 @@ def embed_images(
     known_as = None if reembed else spec.model_version
     with lease.database.read() as connection:
         all_owed = count_owed(connection, scope, known_as)
-        reused = _count_embedded(connection, replace(scope, products=None), spec.model_version)
-        if reembed:
-            reused -= _count_embedded(connection, scope, spec.model_version)
+        reused = _count_reused(connection, scope, spec.model_version, all_owed, reembed=reembed)
     owed = all_owed if limit is None else min(all_owed, limit)
     writer = _PartWriter(lease, files, spec, seconds_per_part, replaces=reembed)
     failed: Counter[str] = Counter()
@@ -157,8 +156,19 @@ def embed_images(
     )
 
 
-def _count_embedded(connection: Connection, scope: Scope, model_version: str) -> int:
-    return count_accepted(connection, scope) - count_owed(connection, scope, model_version)
+def _count_reused(
+    connection: Connection, scope: Scope, model_version: str, owed: int, *, reembed: bool
+) -> int:
+    """How many images of the store have a vector that this run leaves as it is."""
+    if scope.products is None:
+        return count_accepted(connection, scope) - owed
+    # What is owed of some products says nothing of the others.
+    whole = replace(scope, products=None)
+    found = count_accepted(connection, whole) - count_owed(connection, whole, model_version)
+    if reembed:
+        again = count_owed(connection, scope, model_version)
+        found -= count_accepted(connection, scope) - again
+    return found
 
 
 def _contents(

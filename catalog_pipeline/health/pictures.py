@@ -7,9 +7,10 @@ from statistics import median
 
 from sqlalchemy import Connection
 
+from catalog_pipeline.catalog.queries import count_accepted
 from catalog_pipeline.catalog.verdicts import StoreVerdict
 from catalog_pipeline.catalog.wanted import Scope
-from catalog_pipeline.embeddings.owed import count_accepted, count_owed
+from catalog_pipeline.embeddings.owed import count_owed
 from catalog_pipeline.health.history import days
 from catalog_pipeline.images.standing import standing
 from catalog_pipeline.stores import StoreConfig

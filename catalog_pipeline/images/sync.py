@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
-
 from catalog_pipeline.catalog.bulk import upsert
 from catalog_pipeline.catalog.lease import StoreLease
+from catalog_pipeline.catalog.queries import count_accepted
 from catalog_pipeline.catalog.schema import image_attempts, image_verdicts, images
-from catalog_pipeline.catalog.wanted import Scope, accepted_images
+from catalog_pipeline.catalog.wanted import Scope
 from catalog_pipeline.files import DataFolder
 from catalog_pipeline.images.blobs import DamagedBlobError, has_blob, read_blob, write_blob
 from catalog_pipeline.images.decode import Decoder, UndecidedError
@@ -158,8 +157,7 @@ def sync_images(
     with lease.database.read() as connection:
         # Of the store, whatever the run was for, or its numbers would fall to one product's.
         stands = standing(connection, Scope.of(store))
-        contents = select(func.count()).select_from(accepted_images(Scope.of(store)).subquery())
-        accepted_distinct = connection.scalar(contents) or 0
+        accepted_distinct = count_accepted(connection, Scope.of(store))
     return ImagesReport(
         store_id=store.id,
         gate_version=gate,

@@ -204,13 +204,13 @@ def _settle(
     Ids are compared only when the exact counts differ, or when it is asked for.
     """
     recorded = _recorded(lease, spec.name)
-    with lease.database.read() as connection:
-        approved = approved_count(connection, lease.store_id, "points")
     with index.session(spec.name) as opened:
         held = opened.count(PointFilter(stores=(lease.store_id,)))
         before = max(held, recorded)
         if held == recorded and not compare_ids:
             return held, before, Drift()
+        with lease.database.read() as connection:
+            approved = approved_count(connection, lease.store_id, "points")
         # No more can be taken out: an approval that names fewer does not apply.
         most = max(
             removal_limit(before, max_share=store.max_removal_share),
