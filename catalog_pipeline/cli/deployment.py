@@ -1,9 +1,8 @@
-"""What every command opens: settings, stores, database and the Dagster instance."""
+"""What every command opens: settings, stores and database."""
 
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -137,10 +136,3 @@ def named_product(name: str, parameter: str) -> UUID:
         raise click.BadParameter(
             f"{name!r} is neither a product's id nor STORE:EXTERNAL_ID", param_hint=parameter
         ) from error
-
-
-def use_dagster_home(settings: Settings) -> None:
-    """Point Dagster at its home, made under the data folder when the environment names none."""
-    from catalog_pipeline.instance import ensure_dagster_home
-
-    os.environ["DAGSTER_HOME"] = str(ensure_dagster_home(settings, os.environ))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import click
-from dagster import DagsterError, DagsterInstance
+from dagster import DagsterError
 from sqlalchemy.exc import SQLAlchemyError
 
 from catalog_pipeline.catalog.database import Database
-from catalog_pipeline.cli.deployment import use_dagster_home
+from catalog_pipeline.cli.dagster_instance import open_instance
 from catalog_pipeline.defs.run_records import settle
 from catalog_pipeline.defs.runs import end_dead_runs
 from catalog_pipeline.errors import CatalogError
@@ -17,8 +17,7 @@ from catalog_pipeline.settings import Settings
 def settle_runs(settings: Settings, database: Database) -> None:
     """Bring the record of runs up to date, where there is an instance that knows any."""
     try:
-        use_dagster_home(settings)
-        with DagsterInstance.get() as instance:
+        with open_instance(settings) as instance:
             end_dead_runs(instance)
             settle(instance, database)
     except (DagsterError, SQLAlchemyError, CatalogError) as error:

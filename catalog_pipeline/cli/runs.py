@@ -11,17 +11,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import dagster as dg
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
-from dagster._core.storage.event_log import SqliteEventLogStorage
 
-from catalog_pipeline.defs.partitions import STORES
 from catalog_pipeline.defs.runs import end_dead_runs, executed_here
 from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.instance import ensure_workspace
@@ -37,24 +34,6 @@ _WAITING = {DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED}
 
 class LaunchError(CatalogError):
     """The run could not be handed to the queue."""
-
-
-def register_partitions(instance: DagsterInstance, store_ids: Iterable[str]) -> None:
-    """Add the stores that the partition set does not hold yet; none is ever taken out here."""
-    try:
-        known = instance.get_dynamic_partitions(STORES)
-    except dg.DagsterInvalidInvocationError:
-        if not isinstance(instance.event_log_storage, SqliteEventLogStorage):
-            # A server's schema is for whoever looks after it to migrate.
-            raise
-        # Dagster makes the tables of its own SQLite where there is no file, so a process that was
-        # killed before all of them were there leaves one that nobody completes.
-        with redirect_stdout(sys.stderr):
-            instance.upgrade()
-        known = instance.get_dynamic_partitions(STORES)
-    missing = sorted(set(store_ids) - set(known))
-    if missing:
-        instance.add_dynamic_partitions(STORES, missing)
 
 
 def has_live_daemon(instance: DagsterInstance) -> bool:

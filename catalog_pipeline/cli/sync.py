@@ -14,7 +14,6 @@ from catalog_pipeline.cli.deployment import (
     as_json,
     pick_store,
     read_stores,
-    use_dagster_home,
 )
 from catalog_pipeline.cli.output import EXIT_FAILED, notices, print_json, say, terminal
 from catalog_pipeline.cli.summary import INDENT
@@ -131,16 +130,16 @@ def sync_store(
     Raises:
         ConfigurationError: there is no such store, or it is inactive.
     """
-    from dagster import DagsterInstance, DagsterRunStatus
+    from dagster import DagsterRunStatus
 
+    from catalog_pipeline.cli.dagster_instance import open_instance, register_partitions
     from catalog_pipeline.cli.follow import Follower
-    from catalog_pipeline.cli.runs import execute, register_partitions
+    from catalog_pipeline.cli.runs import execute
 
     stores = read_stores(settings)
     if not pick_store(stores, store_id).active:
         raise ConfigurationError(f"store {store_id} is inactive in {stores.path}")
-    use_dagster_home(settings)
-    with DagsterInstance.get() as instance:
+    with open_instance(settings) as instance:
         register_partitions(instance, stores.stores)
         follower = Follower(instance, console)
         run = execute(instance, _definitions, store_id, request.run_config(), follower.watch)

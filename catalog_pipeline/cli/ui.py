@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 
 import click
 
-from catalog_pipeline.cli.deployment import read_stores, use_dagster_home
+from catalog_pipeline.cli.deployment import read_stores
 from catalog_pipeline.errors import CatalogError
 from catalog_pipeline.instance import ensure_workspace
 from catalog_pipeline.settings import Settings, load_settings
@@ -51,17 +50,14 @@ def serve(settings: Settings, port: int, *, daemon: bool = True) -> None:
         ConfigurationError: stores.yaml is wrong, or Dagster's instance cannot be used.
         ServerError: one of them ended.
     """
-    from dagster import DagsterInstance
-
-    from catalog_pipeline.cli.runs import register_partitions
+    from catalog_pipeline.cli.dagster_instance import open_instance, register_partitions
     from catalog_pipeline.defs.runs import end_dead_runs
 
     stores = read_stores(settings).stores
-    use_dagster_home(settings)
-    with DagsterInstance.get() as instance:
+    with open_instance(settings) as instance:
         register_partitions(instance, stores)
         end_dead_runs(instance)
-    location = ("--workspace", str(ensure_workspace(Path(os.environ["DAGSTER_HOME"]))))
+        location = ("--workspace", str(ensure_workspace(Path(instance.root_directory))))
     scripts = Path(sys.executable).parent
     commands = [[scripts / "dagster-webserver", *location, "--host", LOOPBACK, "--port", str(port)]]
     if daemon:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,7 +19,7 @@ from dagster._core.test_utils import create_run_for_test
 from dagster._daemon.types import DaemonHeartbeat
 
 from catalog_pipeline.catalog.lease import Held
-from catalog_pipeline.cli.runs import has_live_daemon, register_partitions
+from catalog_pipeline.cli.runs import has_live_daemon
 from catalog_pipeline.defs.partitions import STORES
 from catalog_pipeline.defs.runs import EXECUTED_BY, end_dead_runs, why_failed
 from catalog_pipeline.errors import ServiceUnavailableError
@@ -46,34 +44,6 @@ def instance(home: Path, tmp_path: Path) -> Iterator[DagsterInstance]:
     shutil.copytree(home, tmp_path, dirs_exist_ok=True)
     with DagsterInstance.local_temp(str(tmp_path)) as opened:
         yield opened
-
-
-@pytest.mark.parametrize("made", [0, 1, 3])
-def test_an_event_log_that_was_killed_while_it_was_made_is_completed(
-    tmp_path: Path, made: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    index = tmp_path / "history" / "runs" / "index.db"
-    with DagsterInstance.local_temp(str(tmp_path)):
-        pass
-    for side in index.parent.glob("index.db-*"):
-        side.unlink()
-    with closing(sqlite3.connect(index)) as whole:
-        tables = [
-            (name, sql)
-            for name, sql in whole.execute("SELECT name, sql FROM sqlite_master WHERE type='table'")
-            if not name.startswith(("sqlite_", "alembic"))
-        ]
-    index.unlink()
-    with closing(sqlite3.connect(index)) as half:
-        for name, sql in sorted(tables)[:made]:
-            assert name != "dynamic_partitions"
-            half.execute(sql)
-        half.commit()
-    with DagsterInstance.local_temp(str(tmp_path)) as opened:
-        register_partitions(opened, ["atelier"])
-        assert opened.get_dynamic_partitions(STORES) == ["atelier"]
-        started(opened, None)
-    assert capsys.readouterr().out == ""
 
 
 def started(instance: DagsterInstance, owner: str | None) -> str:
@@ -249,12 +219,6 @@ def test_a_daemon_is_alive_while_it_beats(
 
 def test_without_a_heartbeat_there_is_no_daemon(instance: DagsterInstance) -> None:
     assert not has_live_daemon(instance)
-
-
-def test_registering_stores_adds_and_never_takes_out(instance: DagsterInstance) -> None:
-    register_partitions(instance, ["nordhavn", "atelier"])
-    register_partitions(instance, ["atelier", "third"])
-    assert set(instance.get_dynamic_partitions(STORES)) == {"nordhavn", "atelier", "third"}
 
 
 def test_a_step_that_was_tried_too_often_says_why(instance: DagsterInstance) -> None:

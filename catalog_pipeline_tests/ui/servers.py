@@ -217,7 +217,9 @@ def listeners_of(processes: Iterable[psutil.Process]) -> set[Listener]:
 @contextmanager
 def dagster_servers(deployment: Deployment) -> Iterator[DagsterServers]:
     """Start both over `workspace.yaml`; ends them and what they started."""
-    port = free_port()
+    # Made before both start, as `catalog ui` does: Dagster does not let two make one at a time.
+    with dg.DagsterInstance.from_config(str(deployment.dagster_home)):
+        port = free_port()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CATALOG_")}
     environ |= deployment.environ
     scripts = Path(sys.executable).parent
