@@ -11,6 +11,7 @@ from catalog_pipeline.defs.code_versions import with_code_versions
 from catalog_pipeline.defs.external import EXTERNAL
 from catalog_pipeline.defs.maintenance import MAINTENANCE_JOBS, MAINTENANCE_SCHEDULES
 from catalog_pipeline.defs.overall import every_store_passes
+from catalog_pipeline.defs.pool_waits import sleep_while_waiting
 from catalog_pipeline.defs.report import refresh_report, report_stores, store_report
 from catalog_pipeline.defs.resources import (
     DatabaseResource,
@@ -30,6 +31,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     The executor is set for the whole location: a run started from the asset graph uses the
     implicit asset job, which would otherwise start a process for every stage.
     """
+    sleep_while_waiting()
     return dg.Definitions(
         assets=[*EXTERNAL, *with_code_versions(STAGES), store_report],
         asset_checks=[
