@@ -1,6 +1,6 @@
 # One environment, .venv, installed once and again whenever its description changes.
-#   make demo   the main job on two sample stores      make test   everything that must hold
-#   make dev    the Dagster UI with those stores       make lint   style, types and layers alone
+#   make demo   the main job on two sample stores      make test         what must hold, in minutes
+#   make dev    the Dagster UI with those stores       make end-to-end   the rest: whole deployments
 # PYTHON=/path/to/python chooses the interpreter; WORKERS=4 the number of test processes.
 
 .DEFAULT_GOAL := help
@@ -21,7 +21,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo dev lint validate unit test crash mutants clean
+.PHONY: help install demo dev lint validate unit test end-to-end crash mutants clean
 
 help:
 	@sed -n '2,4s/^# *//p' Makefile
@@ -76,11 +76,17 @@ validate: $(INSTALLED)
 
 # Whole files to a process, so that what a module sets up once is set up once; in the order that
 # conftest.py chooses.
+PYTEST := $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist loadfile \
+	--no-loadscope-reorder
+
 unit: $(INSTALLED)
-	@echo "pytest"; $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist loadfile \
-		--no-loadscope-reorder
+	@echo "pytest"; $(PYTEST) -m "not end_to_end"
 
 test: lint validate unit
+
+# Whole commands and servers, a browser, and processes killed: as long again as the rest together.
+end-to-end: $(INSTALLED)
+	@echo "pytest, end to end"; $(PYTEST) -m end_to_end
 
 # Processes killed, full disks, lost connections and a refusing Qdrant, at every kind of write.
 # KILLS and SEED choose how many, and which moments.

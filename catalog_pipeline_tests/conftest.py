@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import settings
 from sqlalchemy import make_url, update
 
 from catalog_pipeline.catalog.database import Database
@@ -27,6 +29,9 @@ for _name in [name for name in os.environ if name.startswith("CATALOG_")]:
     if not _name.startswith("CATALOG_TEST"):
         del os.environ[_name]
 os.environ.pop("DAGSTER_HOME", None)
+# Machines pause; how long one example took says nothing.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -39,6 +44,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if (marker := item.get_closest_marker("timeout")) is not None:
             longest[item.path] = max([longest[item.path], *marker.args])
     items.sort(key=lambda item: longest[item.path], reverse=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: looking through it again and again is a tenth."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

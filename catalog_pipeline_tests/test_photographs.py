@@ -19,6 +19,8 @@ from catalog_pipeline.settings import load_settings
 from catalog_pipeline.vectors.open import open_index
 from training.evaluate import worse_copy
 
+pytestmark = pytest.mark.end_to_end
+
 ASKED = 100
 LEAST_FOUND = 95
 

@@ -38,7 +38,7 @@ from catalog_pipeline_tests.images.drawing import garment_bytes
 from catalog_pipeline_tests.products.hostile.server import HostileStore, Sent, literal, sent
 from catalog_pipeline_tests.products.wordpress import KEY, SECRET, page_of, product
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
 
 BASIC = base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()
 CANARIES = [text.encode() for text in (KEY, SECRET, BASIC.rstrip("="))]

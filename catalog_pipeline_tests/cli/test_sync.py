@@ -22,6 +22,8 @@ from catalog_pipeline.demo.stores_file import SECRET_VARIABLE
 from catalog_pipeline_tests.deployment import Deployment, sample_deployment
 from catalog_pipeline_tests.ui.servers import dagster_servers
 
+pytestmark = pytest.mark.end_to_end
+
 CATALOG = Path(sys.executable).with_name("catalog")
 CANARY = "cs_canary_that_must_stay_secret"
 

@@ -14,7 +14,7 @@ from catalog_pipeline_tests.crash.faults import POINT_SITES, Effect, Fault, Site
 from catalog_pipeline_tests.crash.harness import World
 
 STORE = "atelier"
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
 
 
 def edit(made: World) -> None:

@@ -13,6 +13,8 @@ import pytest
 from catalog_pipeline_tests.crash.faults import Fault, Site
 from catalog_pipeline_tests.crash.harness import World, world
 
+pytestmark = pytest.mark.end_to_end
+
 STORE = "atelier"
 
 

@@ -18,6 +18,8 @@ from catalog_pipeline.demo import Attributes
 from catalog_pipeline.demo.store import WooStore
 from catalog_pipeline_tests.deployment import Deployment, sample_deployment
 
+pytestmark = pytest.mark.end_to_end
+
 PRODUCTS = 5_000
 # Shared by all products, as a shop's size tables are, so that the first sync is quick.
 PICTURES = 20

@@ -13,6 +13,8 @@ import pytest
 
 from catalog_pipeline_tests.embeddings.conftest import SQUASHED, TINY, WEIGHTS
 
+pytestmark = pytest.mark.end_to_end
+
 PICTURES = """
 import sys
 from catalog_pipeline.embeddings.encode import Embedder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -82,6 +83,7 @@ def test_a_threshold_of_the_past_is_told_as_such() -> None:
     st.floats(0, 1e9).map(lambda value: round(value, 4)),
 )
 @example(Issue.BLURRY, 0.12 - 1e-12, 0.12)
+@example(Issue.TOO_MANY_BYTES, 5e-324, 0.0)
 @example(Issue.EXTREME_ASPECT, 4.0004, 4.0)
 @example(Issue.TOO_MANY_BYTES, 20_000_001, 20_000_000)
 def test_a_measurement_never_looks_like_the_threshold_that_it_missed(
@@ -97,5 +99,5 @@ def test_a_measurement_never_looks_like_the_threshold_that_it_missed(
     assert shown != limit
 
 
-def _number(text: str) -> float:
-    return float(text.replace(",", ""))
+def _number(text: str) -> Decimal:
+    return Decimal(text.replace(",", ""))

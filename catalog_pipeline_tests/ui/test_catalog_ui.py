@@ -15,6 +15,8 @@ from click.testing import CliRunner
 from catalog_pipeline.cli.main import main
 from catalog_pipeline_tests.ui.servers import ask, free_port
 
+pytestmark = pytest.mark.end_to_end
+
 START_SECONDS = 100
 STORES = """
 stores:

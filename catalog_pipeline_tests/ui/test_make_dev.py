@@ -33,7 +33,10 @@ START_SECONDS = 240
 SYNC_SECONDS = 240
 STOP_SECONDS = 60
 
-pytestmark = pytest.mark.timeout(START_SECONDS + 2 * SYNC_SECONDS + STOP_SECONDS + 20)
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.timeout(START_SECONDS + 2 * SYNC_SECONDS + STOP_SECONDS + 20),
+]
 
 
 class Served(NamedTuple):

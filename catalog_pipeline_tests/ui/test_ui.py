@@ -37,7 +37,7 @@ from catalog_pipeline_tests.ui.browser import (
 )
 from catalog_pipeline_tests.ui.servers import DagsterServers, Listener, Run, listeners_of
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(300)]
 
 # Dagster's own: a new instance has no cursors, and the daemon's code server is replaced every
 # minute, of which the old one complains.
