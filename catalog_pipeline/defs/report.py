@@ -55,7 +55,8 @@ _COLUMNS = [
     dg.TableColumn("points", "integer", "Points in the collection."),
     dg.TableColumn("owed", "string", "Pictures to fetch or embed, points to load or take out."),
     dg.TableColumn("quarantined", "integer", "Records that did not validate."),
-    dg.TableColumn("last sync", "string", "When its last run changed, in UTC, and how it went."),
+    dg.TableColumn("last sync", "string", "When its last run changed, in UTC."),
+    dg.TableColumn("outcome", "string", "How that run went, and what it was for."),
     dg.TableColumn("circuit", "string", "Open: the store keeps failing and is left alone."),
     dg.TableColumn("week", "string", "Points gained or lost in a week, for a store that old."),
 ]
@@ -167,9 +168,9 @@ def _totals(lines: Sequence[StoreLine]) -> Metadata:
 def _record(line: StoreLine) -> dict[str, Any]:
     owed = {"pictures": line.owed_pictures, "points": line.owed_points}
     named = [f"{count:,} {name}" for name, count in owed.items() if count]
-    last = "never"
+    last, outcome = "never", "none"
     if line.last_sync:
-        last = f"{line.last_sync:%Y-%m-%d %H:%M}, {line.status}, {line.kind}"
+        last, outcome = f"{line.last_sync:%Y-%m-%d %H:%M}", f"{line.status}, {line.kind}"
     return {
         "store": line.store_id if line.active else f"{line.store_id} (inactive)",
         "concern": (line.concern or "").partition("\n")[0][:_LONGEST],
@@ -180,6 +181,7 @@ def _record(line: StoreLine) -> dict[str, Any]:
         "owed": ", ".join(named) or "nothing",
         "quarantined": line.quarantined,
         "last sync": last,
+        "outcome": outcome,
         "circuit": line.circuit,
         "week": "too new" if line.trend is None else f"{line.trend:+,}",
     }

@@ -40,6 +40,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return load_settings()
 
 
+@pytest.mark.end_to_end
 def test_commands_that_find_no_instance_at_one_moment_make_one(
     settings: Settings, tmp_path: Path
 ) -> None:

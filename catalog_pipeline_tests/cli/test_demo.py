@@ -172,7 +172,8 @@ def test_a_second_call_does_nothing_and_answers_a_script_in_one_document(
         assert stages["products"]["live"] == 183
         assert stages["product_images"]["fetched"] == stages["image_embeddings"]["embedded"] == 0
         assert stages["product_images"]["accepted"] == stages["qdrant_points"]["points"] == 161
-        assert stages["qdrant_points"]["upserted"] == stages["qdrant_points"]["refreshed"] == 0
+        assert stages["qdrant_points"]["upserted"] == 0
+        assert stages["qdrant_points"]["payload_refreshed"] == 0
     assert found["query"] == "floral green shirt"
     assert "Floral Green Shirt" in found["hits"][0]["payload"]["title"]
     # Whoever waits sees how far it is.

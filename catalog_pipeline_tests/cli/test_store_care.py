@@ -27,6 +27,8 @@ from catalog_pipeline.settings import load_settings
 from catalog_pipeline.stores_file import load_stores
 from catalog_pipeline_tests.deployment import Deployment, sample_deployment
 
+pytestmark = pytest.mark.end_to_end
+
 Ask = Callable[..., Any]
 
 

@@ -27,6 +27,8 @@ from catalog_pipeline.definitions import defs
 from catalog_pipeline.defs.partitions import STORES
 from catalog_pipeline_tests.deployment import Deployment, sample_deployment
 
+pytestmark = pytest.mark.end_to_end
+
 STORE = "nordhavn"
 TABLES = (
     *(products, product_images, quarantine, image_attempts),

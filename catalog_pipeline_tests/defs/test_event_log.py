@@ -17,6 +17,8 @@ from catalog_pipeline.definitions import defs
 from catalog_pipeline.defs.partitions import STORES
 from catalog_pipeline_tests.deployment import sample_deployment
 
+pytestmark = pytest.mark.end_to_end
+
 STORE = "atelier"
 REPOSITORY = Path(__file__).resolve().parents[2]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

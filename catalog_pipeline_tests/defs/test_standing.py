@@ -271,7 +271,7 @@ def check_report(result: dg.ExecuteInProcessResult, database: Database) -> None:
     assert rows[WELL]["week"] == "+0"
     assert rows[WELL]["concern"] == ""
     assert "failed" in str(rows[ILL]["concern"])
-    assert str(rows[ILL]["last sync"]).endswith(", failure, hand")
+    assert rows[ILL]["outcome"] == "failure, hand"
 
 
 def test_a_store_whose_runs_are_bounded_is_told_to_be_owed(

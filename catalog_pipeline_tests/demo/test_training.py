@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import open_clip
+import pytest
 import torch
 
 from catalog_pipeline.demo.catalogue import Catalogue
@@ -45,6 +46,7 @@ def test_no_sample_store_shows_a_picture_of_training() -> None:
                 assert image.media.seed < FIRST_SEED
 
 
+@pytest.mark.end_to_end
 def test_a_few_steps_learn_and_leave_a_checkpoint_that_loads(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(1)
