@@ -55,14 +55,22 @@ def register_partitions(instance: DagsterInstance, store_ids: Iterable[str]) -> 
 
 @contextmanager
 def _alone(home: Path) -> Iterator[None]:
+    lock = filelock.FileLock(home / _LOCK)
     try:
-        with filelock.FileLock(home / _LOCK, timeout=_WAIT_SECONDS):
-            yield
+        lock.acquire(timeout=_WAIT_SECONDS)
     except filelock.Timeout as error:
         raise ConfigurationError(
             f"{VARIABLE}: another process has been opening {home} for {_WAIT_SECONDS} s; end it, "
             "and try again"
         ) from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"{VARIABLE}: the folder {home} cannot be used: {error.strerror}"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _complete(instance: DagsterInstance) -> None:

@@ -85,6 +85,16 @@ def test_an_instance_that_another_process_keeps_opening_is_named(
         assert not (home / "history").exists()
 
 
+def test_a_folder_in_which_nothing_can_be_made_is_named(settings: Settings, tmp_path: Path) -> None:
+    # A folder where the lock's file would be: permissions do not stop root.
+    (tmp_path / "home" / ".opening").mkdir(parents=True)
+    with (
+        pytest.raises(ConfigurationError, match=f"DAGSTER_HOME: the folder {tmp_path / 'home'}"),
+        open_instance(settings),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("made", [0, 1, 3])
 def test_an_event_log_that_was_killed_while_it_was_made_is_completed(
     settings: Settings, tmp_path: Path, made: int, capsys: pytest.CaptureFixture[str]
