@@ -21,15 +21,19 @@ from catalog_pipeline.settings import Settings
 _PACKAGE = "catalog_pipeline"
 # Dagster has events of its own for the beginning and end of a stage, so its log is not given these.
 STAGES = f"{_PACKAGE}.defs.stage"
+# Where the standard library logs what the warnings module would print.
+_WARNINGS = "py.warnings"
 
 
 def configure_logging(settings: Settings) -> None:
     """Send the package's log lines to standard error; another call replaces what the last one set.
 
+    Where lines are JSON, so are the warnings of libraries, which would be lines of their own form.
     Dagster captures the same lines for its event log, whatever is set here but the levels.
     """
     handler = _Console(settings)
-    for name in (_PACKAGE, STAGES):
+    logging.captureWarnings(is_json(settings))
+    for name in (_PACKAGE, STAGES, _WARNINGS):
         logger = logging.getLogger(name)
         for old in logger.handlers[:]:
             if isinstance(old, _Console):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import threading
+import warnings
 from collections.abc import Iterator
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,8 @@ def as_before() -> Iterator[None]:
     level = PACKAGE.level
     yield
     configure_logging(load_settings({}))
-    for found in (PACKAGE, logging.getLogger(STAGES)):
+    logging.captureWarnings(False)
+    for found in (PACKAGE, logging.getLogger(STAGES), logging.getLogger("py.warnings")):
         found.handlers.clear()
         found.propagate = True
     PACKAGE.setLevel(level)
@@ -57,6 +59,19 @@ def test_a_json_line_says_when_what_and_about_what(capsys: pytest.CaptureFixture
         "store_id": "atelier",
         "stage": "raw_products",
     }
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_librarys_warning_is_a_json_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        configure("json")
+        with log_context(store_id="atelier"):
+            warnings.warn("other operators may be overridden", UserWarning, stacklevel=1)
+
+    line = json.loads(capsys.readouterr().err)
+    assert line["level"] == "warning"
+    assert line["store_id"] == "atelier"
+    assert "UserWarning: other operators may be overridden" in line["message"]
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
