@@ -219,7 +219,8 @@ def dagster_servers(deployment: Deployment) -> Iterator[DagsterServers]:
     """Start both over `workspace.yaml`; ends them and what they started."""
     # Made before both start, as `catalog ui` does: Dagster does not let two make one at a time.
     with dg.DagsterInstance.from_config(str(deployment.dagster_home)):
-        port = free_port()
+        pass
+    port = free_port()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CATALOG_")}
     environ |= deployment.environ
     scripts = Path(sys.executable).parent
